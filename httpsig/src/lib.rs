@@ -1,0 +1,1 @@
+//! Keys, fingerprints and HTTP signatures: parse, sign, verify

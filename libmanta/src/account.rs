@@ -1,0 +1,69 @@
+//! Accounts: the owners of everything.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::AccountId;
+
+/// A login that is syntactically allowed: a letter, then letters, digits, `_ - . @`; two to 64 characters.
+/// Source: rest-api.md section 1.1 (which also lets `%` through, for the escaped form in URLs).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Login(String);
+
+impl Login {
+    /// `None` when the text is not a login.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = text.bytes();
+        let first = bytes.next()?;
+        let rest_is_fine = bytes.all(|b| b.is_ascii_alphanumeric() || b"_-.@".contains(&b));
+        (first.is_ascii_alphabetic() && rest_is_fine && (2..=64).contains(&text.len()))
+            .then(|| Self(text.to_owned()))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Login {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).ok_or_else(|| format!("\"{text}\" is not a login"))
+    }
+}
+
+impl From<Login> for String {
+    fn from(login: Login) -> Self {
+        login.0
+    }
+}
+
+impl fmt::Display for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Login({})", self.0)
+    }
+}
+
+/// An account and the public keys that may sign for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    pub id: AccountId,
+    pub login: Login,
+    /// Member of the group `operators`: may read and write anywhere.
+    pub operator: bool,
+    /// An account that is not approved is blocked from every request.
+    pub approved: bool,
+    /// MD5 fingerprint (16 colon-separated hex pairs) → public key, one line in OpenSSH form.
+    pub keys: BTreeMap<String, String>,
+}

@@ -1,0 +1,210 @@
+//! Conditional requests, decided by the shard inside the transaction that changes the entry.
+//! Source: rest-api.md section 3.7, with the decisions of section 15.8 (quotes stripped, `If-None-Match: *`
+//! means "create only").
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{Entry, Timestamp};
+
+/// The preconditions of one request. The default has none and always holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    pub if_match: Option<EtagList>,
+    pub if_none_match: Option<EtagList>,
+    pub if_modified_since: Option<Timestamp>,
+    pub if_unmodified_since: Option<Timestamp>,
+}
+
+/// A comma-separated list of entity tags, as sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EtagList(pub String);
+
+impl EtagList {
+    /// `*`, `W/` prefixes and quotes are understood; blanks around tags are ignored.
+    #[must_use]
+    pub fn matches(&self, etag: &str) -> bool {
+        self.0.split(',').map(str::trim).any(|tag| {
+            let tag = tag.strip_prefix("W/").unwrap_or(tag);
+            let tag = tag
+                .strip_prefix('"')
+                .and_then(|t| t.strip_suffix('"'))
+                .unwrap_or(tag);
+            tag == "*" || tag == etag
+        })
+    }
+
+    fn is_any(&self) -> bool {
+        self.0.trim() == "*"
+    }
+}
+
+/// The first precondition that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+pub enum PreconditionFailed {
+    #[error("if-match '{header}' didn't match etag '{etag}'")]
+    Match { header: String, etag: String },
+    #[error("if-none-match '{header}' matched etag '{etag}'")]
+    NoneMatch { header: String, etag: String },
+    #[error("object was modified at '{at}'; if-modified-since '{since}'")]
+    NotModified { at: String, since: String },
+    #[error("object was modified at '{at}'; if-unmodified-since '{since}'")]
+    Modified { at: String, since: String },
+}
+
+impl Condition {
+    /// Whether the request carries no precondition.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Compares with the entry as it is now. A directory is never compared; a missing entry has the etag
+    /// `""`, so that `If-Match: *` passes on a new name, and passes both dates.
+    pub fn check(&self, current: Option<&Entry>) -> Result<(), PreconditionFailed> {
+        if current.is_some_and(Entry::is_directory) {
+            return Ok(());
+        }
+        let object = current.and_then(Entry::object);
+        let etag = object.map(|o| o.object_id.to_string()).unwrap_or_default();
+        if let Some(list) = &self.if_match
+            && !list.matches(&etag)
+        {
+            return Err(PreconditionFailed::Match {
+                header: list.0.clone(),
+                etag,
+            });
+        }
+        if let Some(list) = &self.if_none_match
+            && list.matches(&etag)
+            && !(object.is_none() && list.is_any())
+        {
+            return Err(PreconditionFailed::NoneMatch {
+                header: list.0.clone(),
+                etag,
+            });
+        }
+        let Some(mtime) = current.map(|entry| entry.mtime) else {
+            return Ok(());
+        };
+        // Headers have a resolution of one second.
+        if let Some(since) = self.if_modified_since
+            && mtime.as_secs() <= since.as_secs()
+        {
+            return Err(PreconditionFailed::NotModified {
+                at: mtime.to_http(),
+                since: since.to_http(),
+            });
+        }
+        if let Some(since) = self.if_unmodified_since
+            && mtime.as_secs() > since.as_secs()
+        {
+            return Err(PreconditionFailed::Modified {
+                at: mtime.to_http(),
+                since: since.to_http(),
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AccountId, EntryKind, Object, ObjectId, ObjectKey};
+
+    fn entry() -> Entry {
+        let owner = AccountId::random();
+        Entry {
+            key: ObjectKey::new(owner, ["stor", "a"]).unwrap(),
+            mtime: Timestamp::from_millis(10_500),
+            headers: Vec::new(),
+            roles: Vec::new(),
+            kind: EntryKind::Object(Object {
+                object_id: ObjectId::random(),
+                size_bytes: 0,
+                md5: [0; 16],
+                content_type: String::new(),
+                content_disposition: None,
+                creator: owner,
+                copies: Vec::new(),
+            }),
+        }
+    }
+
+    fn etag(e: &Entry) -> String {
+        e.object().unwrap().object_id.to_string()
+    }
+
+    fn tags(text: &str) -> Option<EtagList> {
+        Some(EtagList(text.to_owned()))
+    }
+
+    #[test]
+    fn tags_match_with_and_without_quotes() {
+        let e = entry();
+        for text in [
+            etag(&e),
+            format!("\"{}\"", etag(&e)),
+            format!("a, W/\"{}\"", etag(&e)),
+            "*".into(),
+        ] {
+            let condition = Condition {
+                if_match: tags(&text),
+                ..Condition::default()
+            };
+            assert_eq!(condition.check(Some(&e)), Ok(()), "{text}");
+            let condition = Condition {
+                if_none_match: tags(&text),
+                ..Condition::default()
+            };
+            assert!(condition.check(Some(&e)).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_missing_entry_has_the_empty_etag() {
+        let uuid = Condition {
+            if_match: tags(&etag(&entry())),
+            ..Condition::default()
+        };
+        assert!(
+            matches!(uuid.check(None), Err(PreconditionFailed::Match { etag, .. }) if etag.is_empty())
+        );
+        let any = Condition {
+            if_match: tags("*"),
+            ..Condition::default()
+        };
+        assert_eq!(any.check(None), Ok(()));
+        let create_only = Condition {
+            if_none_match: tags("*"),
+            ..Condition::default()
+        };
+        assert_eq!(create_only.check(None), Ok(()));
+        assert!(create_only.check(Some(&entry())).is_err());
+    }
+
+    #[test]
+    fn dates_compare_by_the_second() {
+        let e = entry();
+        let at = |millis| Some(Timestamp::from_millis(millis));
+        let modified = |m| {
+            Condition {
+                if_modified_since: at(m),
+                ..Condition::default()
+            }
+            .check(Some(&e))
+            .is_ok()
+        };
+        assert!(modified(9_999) && !modified(10_000) && !modified(11_000));
+        let unmodified = |m| {
+            Condition {
+                if_unmodified_since: at(m),
+                ..Condition::default()
+            }
+            .check(Some(&e))
+            .is_ok()
+        };
+        assert!(!unmodified(9_999) && unmodified(10_000) && unmodified(11_000));
+    }
+}

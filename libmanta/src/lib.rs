@@ -1,0 +1,26 @@
+//! The vocabulary of Manta and the ports between its services. No I/O happens here.
+//!
+//! A *noun* lives here when two services speak it ([`ObjectKey`], [`ObjectId`], [`StorageId`], [`Entry`]);
+//! a *port* lives here when one service calls it and another stands behind it ([`moray::Moray`],
+//! [`mako::Shark`], [`mahi::Identity`], [`marlin::Jobs`], [`triton::Zones`]). Everything else stays home.
+
+mod account;
+mod clock;
+mod condition;
+mod entry;
+mod ids;
+mod object_key;
+
+pub mod mahi;
+pub mod mako;
+pub mod marlin;
+pub mod moray;
+pub mod namespace;
+pub mod triton;
+
+pub use account::{Account, Login};
+pub use clock::{Clock, SystemClock, Timestamp};
+pub use condition::{Condition, EtagList, PreconditionFailed};
+pub use entry::{Entry, EntryKind, Object};
+pub use ids::{AccountId, JobId, ObjectId, StorageId, TaskId};
+pub use object_key::{InvalidKey, ObjectKey, Root};

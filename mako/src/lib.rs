@@ -1,0 +1,1 @@
+//! Storage node: durable copies of objects on disk

@@ -1,0 +1,1 @@
+//! Client of Manta's public API: signing, retries, streaming

@@ -1,0 +1,1 @@
+//! Compute: supervisor, agent, in-zone tools

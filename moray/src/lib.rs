@@ -1,0 +1,1 @@
+//! Key-value and namespace store over SQL: one shard

@@ -1,0 +1,1 @@
+//! webapi: the public HTTP API

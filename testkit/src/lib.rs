@@ -1,0 +1,1 @@
+//! Fakes, port suites, a manual clock and seeded entropy for tests

@@ -1,0 +1,1 @@
+//! Black-box system tests: real processes, real clients, real faults

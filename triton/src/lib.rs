@@ -1,0 +1,1 @@
+//! Zones on Linux: namespaces, cgroups, overlay, seccomp
