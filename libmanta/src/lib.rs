@@ -23,4 +23,4 @@ pub use clock::{Clock, SystemClock, Timestamp};
 pub use condition::{Condition, EtagList, PreconditionFailed};
 pub use entry::{Entry, EntryKind, Object};
 pub use ids::{AccountId, JobId, ObjectId, StorageId, TaskId};
-pub use object_key::{InvalidKey, ObjectKey, Root};
+pub use object_key::{AREAS, InvalidKey, NAME_BYTES_MAX, ObjectKey, PATH_BYTES_MAX, Root};

@@ -3,6 +3,8 @@
 //! Behind it stands either one shard (`moray`) or the router over all of them (`electric-moray`); a caller
 //! cannot tell which. Each call below is linearizable. A call whose future is dropped may still take effect.
 
+pub mod shard;
+
 use std::fmt;
 
 use async_trait::async_trait;

@@ -61,6 +61,13 @@ pub trait Zone: Send {
     /// `http://localhost:80/` unless the isolation cannot provide it.
     fn manta_url(&self) -> String;
 
+    /// What to put before an absolute path of the zone to get the path its commands see. Empty, except with
+    /// [`Isolation::Process`], where commands see the machine's own files and a directory stands for the
+    /// zone's root.
+    fn path_prefix(&self) -> String {
+        String::new()
+    }
+
     /// Copies `content` to the absolute path `path` in the zone, making directories as needed.
     async fn write_file(&mut self, path: &str, mode: u32, content: File) -> Result<(), ZoneError>;
 

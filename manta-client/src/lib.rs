@@ -1,1 +1,41 @@
-//! Client of Manta's public API: signing, retries, streaming
+//! Client of Manta's public API. It knows what any user of the API knows and nothing else, so that whatever
+//! is tested with it is what users get.
+//!
+//! [`Client`] is cheap to clone; clones share one pool of connections. Requests are signed with a key file
+//! or by ssh-agent ([`Signer`]), carry a token, or go out unsigned ([`Auth`]).
+//!
+//! Retries happen in one place, `transport`, and only while nothing can have happened on the server: the
+//! connection could not be made, or an idle one turned out to be closed. Every other failure is the
+//! caller's to judge.
+//!
+//! Dropping any future or body of this crate is safe: it closes the connection it was using.
+
+mod error;
+mod path;
+
+mod agent;
+mod key_search;
+mod signer;
+
+mod body;
+mod pool;
+mod transport;
+
+mod client;
+mod download;
+mod jobs;
+mod lines;
+mod listing;
+mod tree;
+
+pub use agent::{Agent, AgentError};
+pub use body::{Body, Payload};
+pub use client::{Client, Config, Info, PutOptions, Stored};
+pub use download::Download;
+pub use error::{Error, ErrorReply};
+pub use jobs::LiveList;
+pub use key_search::{KeySearch, NoKey};
+pub use lines::Lines;
+pub use listing::{Entry, EntryKind, ListOptions, Listing, SortBy};
+pub use path::{InvalidPath, encode_path, encode_segment, resolve_path};
+pub use signer::{Auth, Signer, SignerError};

@@ -1,1 +1,56 @@
-//! webapi: the public HTTP API
+//! webapi: the public HTTP API.
+//!
+//! Speaks HTTP and decides who may do what; knows neither how entries are stored (that is behind
+//! `libmanta::moray`) nor how bytes are kept (`libmanta::mako`). Answers for the wire format to the byte,
+//! for the order in which checks are made, and for one promise: a change that was answered with success
+//! is durable, one that was not leaves nothing half visible.
+//!
+//! A request goes through [`server`] (sockets), `handler` (the pipeline), `router`, `auth`, then one of
+//! `storage`, `account_root` and `jobs`. Every way out that is not success is a variant of
+//! `errors::Error`.
+
+mod config;
+mod server;
+
+mod client_stream;
+mod exchange;
+mod handler;
+mod operation;
+mod path;
+mod query;
+mod router;
+
+mod auth;
+mod errors;
+mod reply;
+mod request_body;
+mod response_body;
+
+mod account_root;
+mod directories;
+mod listing;
+mod objects;
+mod storage;
+
+mod conditions;
+mod content_disposition;
+mod content_type;
+mod ranges;
+mod stored_headers;
+
+mod copies;
+mod picker;
+mod replicas;
+
+mod job_definition;
+mod job_inputs;
+mod jobs;
+
+mod audit;
+mod json;
+mod latin1;
+mod metrics;
+mod version_range;
+
+pub use config::Config;
+pub use server::{Deps, Handle, Listener};

@@ -1,1 +1,9 @@
 //! Fakes, port suites, a manual clock and seeded entropy for tests
+
+pub mod jobs;
+
+pub mod mako;
+
+pub mod moray;
+
+pub mod zones;

@@ -1,1 +1,45 @@
-//! Zones on Linux: namespaces, cgroups, overlay, seccomp
+//! Zones on Linux: places where a user's command runs next to the data and touches nothing else.
+//!
+//! [`Host`] implements `libmanta`'s zone port with a small runtime of our own. It knows nothing of jobs,
+//! objects or accounts. Design and measurements: zones.md.
+//!
+//! Four processes, one direction of trust:
+//!
+//! ```text
+//! host (async, many threads)                           this library in the store's process
+//!  └─ zygote (one thread, static, almost no memory)    [`zygote`], the same executable re-executed
+//!      └─ zone init = pid 1 (real root, no user code)  `init`
+//!          └─ task (user namespace, seccomp)           `task`, then the user's bash
+//! ```
+//!
+//! Each dies with the one above it. A *slot* keeps what is slow to make (network and user namespace,
+//! cgroups); a *zone* is made in it, used by one task group and thrown away.
+
+pub mod zygote;
+
+mod config;
+mod host;
+mod pool;
+mod slot;
+mod live;
+mod lease;
+mod nursery;
+mod init;
+mod root;
+mod task;
+mod descendants;
+mod seccomp;
+mod image;
+mod scratch;
+mod cgroup;
+mod network;
+mod uids;
+mod cores;
+mod wire;
+mod sys;
+
+pub use config::{Config, ScratchKind, ZygoteProgram};
+pub use host::Host;
+
+/// First argument of an executable that is to be a zygote: see [`zygote::main`].
+pub const ZYGOTE_ARGUMENT: &str = "--triton-zygote";

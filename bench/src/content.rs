@@ -1,0 +1,66 @@
+//! Content of objects: the same in every run, and nothing that could be compressed or shared away.
+
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom as _;
+use rand::{Rng as _, RngCore as _, SeedableRng as _};
+
+/// Random bytes.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    SmallRng::seed_from_u64(seed).fill_bytes(&mut bytes);
+    bytes
+}
+
+/// Text of exactly `length` bytes: words of 1 to 12 letters, some of them not ASCII, in lines of about 70
+/// characters.
+pub(crate) fn text(seed: u64, length: usize) -> Vec<u8> {
+    let mut random = SmallRng::seed_from_u64(seed);
+    let letters: Vec<char> = "eeeetttaaaooinnshrdlucmfwypvbgkqjxzäöé".chars().collect();
+    let mut text = String::with_capacity(length + 64);
+    let mut column = 0;
+    while text.len() < length {
+        let word = random.random_range(1..=12);
+        for _ in 0..word {
+            text.push(*letters.choose(&mut random).unwrap_or(&'e'));
+        }
+        column += word + 1;
+        text.push(if column > 70 { '\n' } else { ' ' });
+        if column > 70 {
+            column = 0;
+        }
+    }
+    // Cut at a character, filled up with what counts as nothing but a blank.
+    let mut end = length.saturating_sub(1);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut bytes = text.into_bytes();
+    bytes.truncate(end);
+    while bytes.len() + 1 < length {
+        bytes.push(b' ');
+    }
+    bytes.push(b'\n');
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_text_of_the_length_asked_for() {
+        for (seed, length) in [(1, 1 << 20), (2, 1000), (3, 7)] {
+            let bytes = text(seed, length);
+            assert_eq!(bytes.len(), length);
+            assert!(String::from_utf8(bytes).unwrap().ends_with('\n'));
+        }
+    }
+
+    #[test]
+    fn content_repeats_with_its_seed_only() {
+        assert_eq!(text(1, 4096), text(1, 4096));
+        assert_ne!(text(1, 4096), text(2, 4096));
+        assert_eq!(noise(1, 64), noise(1, 64));
+        assert_ne!(noise(1, 64), noise(2, 64));
+    }
+}

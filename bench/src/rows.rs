@@ -1,0 +1,164 @@
+//! The rows of the table: what they are called, what they need, and how one run of each is made.
+
+mod listing;
+mod memory;
+mod no_op_job;
+mod small_objects;
+mod word_count;
+
+use anyhow::{Context, Result};
+
+use crate::report::{Row, Sample};
+use crate::store::{Origin, Store};
+
+pub(crate) use listing::list;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Job,
+    WordCount,
+    Put,
+    Get,
+    List,
+    Memory,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Job,
+        Self::WordCount,
+        Self::Put,
+        Self::Get,
+        Self::List,
+        Self::Memory,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Job => "job",
+            Self::WordCount => "wc",
+            Self::Put => "put",
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Memory => "memory",
+        }
+    }
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    fn method(self) -> &'static str {
+        match self {
+            Self::Job => no_op_job::METHOD,
+            Self::WordCount => word_count::METHOD,
+            Self::Put => small_objects::PUT_METHOD,
+            Self::Get => small_objects::GET_METHOD,
+            Self::List => listing::METHOD,
+            Self::Memory => memory::METHOD,
+        }
+    }
+
+    /// Why this row cannot run here, if so.
+    fn obstacle(self, origin: &Origin) -> Result<Option<String>> {
+        match self {
+            Self::Job | Self::WordCount if !rustix::process::geteuid().is_root() => Ok(Some(
+                "needs root: its floor is for zones in namespaces of their own".to_owned(),
+            )),
+            Self::Memory => memory::obstacle(origin),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Runs these rows so many times, taking turns, so that a slow minute of the machine does not fall on one of
+/// them alone. They share a store, but for the row about memory, which has its own. A row that fails is not
+/// run again; the others are. May be dropped at any await; nothing is left behind then.
+pub(crate) async fn run_all(kinds: &[Kind], runs: usize, origin: &Origin) -> Result<Vec<Row>> {
+    let mut rows: Vec<(Kind, Row)> = kinds
+        .iter()
+        .map(|kind| (*kind, Row::new(kind.name(), kind.method())))
+        .collect();
+    for (kind, row) in &mut rows {
+        if let Some(obstacle) = kind.obstacle(origin)? {
+            row.not_run(obstacle);
+        }
+    }
+    let shares = |(kind, row): &(Kind, Row)| *kind != Kind::Memory && !row.has_ended();
+    let mut bench = Bench {
+        origin,
+        store: None,
+        inputs: None,
+    };
+    if rows.iter().any(shares) {
+        bench.store = Some(Store::start(origin, "store").await?);
+    }
+    for (kind, row) in rows.iter_mut().filter(|(_, row)| !row.has_ended()) {
+        eprintln!("bench: {}: preparing", kind.name());
+        if let Err(error) = bench.prepare(*kind).await {
+            fail(*kind, row, &error.context("prepare"));
+        }
+    }
+    for round in 0..runs {
+        for (kind, row) in rows.iter_mut().filter(|(_, row)| !row.has_ended()) {
+            eprintln!("bench: {}: run {} of {runs}", kind.name(), round + 1);
+            match bench.run(*kind, round).await {
+                Ok(samples) => {
+                    for sample in samples.iter().filter(|sample| sample.is_judged()) {
+                        eprintln!("bench: {}: {sample}", kind.name());
+                    }
+                    row.add(samples);
+                }
+                Err(error) => fail(*kind, row, &error),
+            }
+        }
+    }
+    if let Some(store) = bench.store {
+        store.stop().await?;
+    }
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+fn fail(kind: Kind, row: &mut Row, error: &anyhow::Error) {
+    eprintln!("bench: {}: {error:#}", kind.name());
+    row.failed(format!("{error:#}"));
+}
+
+/// What the rows share.
+struct Bench<'a> {
+    origin: &'a Origin,
+    store: Option<Store>,
+    inputs: Option<word_count::Inputs>,
+}
+
+impl Bench<'_> {
+    fn store(&mut self) -> Result<&mut Store> {
+        self.store.as_mut().context("the rows share a store")
+    }
+
+    async fn prepare(&mut self, kind: Kind) -> Result<()> {
+        match kind {
+            Kind::Job | Kind::Put | Kind::Memory => Ok(()),
+            Kind::WordCount => {
+                self.inputs = Some(word_count::prepare(self.store()?).await?);
+                Ok(())
+            }
+            Kind::Get => small_objects::prepare_get(self.store()?).await,
+            Kind::List => listing::prepare(self.store()?).await,
+        }
+    }
+
+    async fn run(&mut self, kind: Kind, round: usize) -> Result<Vec<Sample>> {
+        match kind {
+            Kind::Job => no_op_job::run(self.store()?).await,
+            Kind::WordCount => {
+                let inputs = self.inputs.clone().context("the inputs were made")?;
+                word_count::run(self.store()?, &inputs, round).await
+            }
+            Kind::Put => small_objects::put(self.store()?, round).await,
+            Kind::Get => small_objects::get(self.store()?).await,
+            Kind::List => listing::run(self.store()?).await,
+            Kind::Memory => memory::run(self.origin).await,
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The shards behind their ring.
+
+use std::sync::Arc;
+
+use libmanta::ObjectKey;
+use libmanta::moray::shard::Shard;
+
+use crate::ring::{Ring, RingError};
+
+/// The metadata port over all shards. Holds no state: any number of routers may work on the same shards, and
+/// one that dies leaves nothing that the next request does not put right.
+#[derive(Debug)]
+pub struct Router {
+    ring: Ring,
+    /// In the order of [`Ring::shards`].
+    pub(crate) shards: Vec<Arc<dyn Shard>>,
+}
+
+impl Router {
+    /// Needs exactly the shards that are on the ring, in any order.
+    pub fn new(ring: Ring, shards: Vec<Arc<dyn Shard>>) -> Result<Self, RingError> {
+        let mut shards = shards;
+        shards.sort_by(|a, b| a.name().cmp(b.name()));
+        for pair in shards.windows(2) {
+            if pair[0].name() == pair[1].name() {
+                return Err(RingError::Twice(pair[0].name().to_owned()));
+            }
+        }
+        if let Some(unknown) = shards
+            .iter()
+            .find(|shard| !ring.shards().iter().any(|name| name == shard.name()))
+        {
+            return Err(RingError::UnknownShard(unknown.name().to_owned()));
+        }
+        if let Some(missing) = ring
+            .shards()
+            .iter()
+            .find(|name| !shards.iter().any(|shard| shard.name() == name.as_str()))
+        {
+            return Err(RingError::MissingShard(missing.clone()));
+        }
+        Ok(Self { ring, shards })
+    }
+
+    /// Where the entry `key` lies, beside its siblings.
+    pub(crate) fn entry_shard(&self, key: &ObjectKey) -> &Arc<dyn Shard> {
+        self.shard(key.entry_route())
+    }
+
+    /// Where the row and the children of `directory` lie.
+    pub(crate) fn row_shard(&self, directory: &ObjectKey) -> &Arc<dyn Shard> {
+        self.shard(directory.row_route())
+    }
+
+    pub(crate) fn shard(&self, route: &str) -> &Arc<dyn Shard> {
+        &self.shards[self.ring.shard_of(route)]
+    }
+}

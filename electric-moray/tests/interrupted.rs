@@ -1,0 +1,314 @@
+//! An operation that stops for ever at any of its steps, before the step or after it with the reply lost, on
+//! real shards. Whatever it leaves, fresh operations agree with each other about the tree and give proper
+//! answers.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use async_trait::async_trait;
+use common::Store;
+use electric_moray::Router;
+use libmanta::moray::shard::{Admit, Child, Inserted, Listed, Look, Shard};
+use libmanta::moray::{
+    BatchError, Buckets, DeleteLog, Deleted, List, MorayError, Namespace, NamespaceError, Record,
+    RecordKey, Replaced, Update, Write,
+};
+use libmanta::namespace::{Close, Slot, Token, Unsettled};
+use libmanta::{AccountId, Condition, Entry, ObjectId, ObjectKey, Timestamp};
+use testkit::moray::{key, listing, mkdir, object, put};
+
+/// A shard that becomes unreachable for good.
+#[derive(Clone, Debug)]
+struct Unreliable {
+    inner: Arc<dyn Shard>,
+    /// Steps that still work, shared by all shards of a router.
+    left: Arc<AtomicI64>,
+    /// Whether the first step that fails takes effect nevertheless.
+    last_takes_effect: bool,
+}
+
+impl Unreliable {
+    async fn pass<T, E: From<MorayError>>(
+        &self,
+        step: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let left = self.left.fetch_sub(1, Ordering::SeqCst);
+        if left > 0 {
+            return step.await;
+        }
+        if left == 0 && self.last_takes_effect {
+            drop(step.await);
+        }
+        Err(E::from(MorayError::Unavailable {
+            shard: self.inner.name().to_owned(),
+            reason: "unreachable".to_owned(),
+        }))
+    }
+}
+
+#[async_trait]
+impl Shard for Unreliable {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+    async fn look(&self, key: &ObjectKey) -> Result<Look, MorayError> {
+        self.pass(self.inner.look(key)).await
+    }
+    async fn list(&self, list: &List) -> Result<Listed, MorayError> {
+        self.pass(self.inner.list(list)).await
+    }
+    async fn insert(&self, child: Arc<Child>, admit: Admit) -> Result<Inserted, MorayError> {
+        self.pass(self.inner.insert(child, admit)).await
+    }
+    async fn drop_row(&self, directory: &ObjectKey, seen: Unsettled) -> Result<bool, MorayError> {
+        self.pass(self.inner.drop_row(directory, seen)).await
+    }
+    async fn close(&self, directory: &ObjectKey, token: Token) -> Result<Close, MorayError> {
+        self.pass(self.inner.close(directory, token)).await
+    }
+    async fn reopen(&self, directory: &ObjectKey, token: Token) -> Result<bool, MorayError> {
+        self.pass(self.inner.reopen(directory, token)).await
+    }
+    async fn mark(&self, key: &ObjectKey, token: Token) -> Result<Result<(), Slot>, MorayError> {
+        self.pass(self.inner.mark(key, token)).await
+    }
+    async fn unmark(&self, key: &ObjectKey, token: Token) -> Result<bool, MorayError> {
+        self.pass(self.inner.unmark(key, token)).await
+    }
+    async fn remove_marked(
+        &self,
+        key: &ObjectKey,
+        token: Token,
+    ) -> Result<Option<Entry>, MorayError> {
+        self.pass(self.inner.remove_marked(key, token)).await
+    }
+    async fn remove_object(
+        &self,
+        key: &ObjectKey,
+        condition: &Condition,
+    ) -> Result<Entry, NamespaceError> {
+        self.pass(self.inner.remove_object(key, condition)).await
+    }
+    async fn update(&self, update: Update) -> Result<Replaced, NamespaceError> {
+        self.pass(self.inner.update(update)).await
+    }
+}
+
+#[async_trait]
+impl DeleteLog for Unreliable {
+    async fn deleted(&self, before: Timestamp, limit: usize) -> Result<Vec<Deleted>, MorayError> {
+        self.inner.deleted(before, limit).await
+    }
+    async fn forget(&self, deleted: &[Deleted]) -> Result<(), MorayError> {
+        self.inner.forget(deleted).await
+    }
+    async fn referenced(&self, objects: &[ObjectId]) -> Result<Vec<bool>, MorayError> {
+        self.inner.referenced(objects).await
+    }
+}
+
+#[async_trait]
+impl Buckets for Unreliable {
+    async fn get(&self, key: &RecordKey) -> Result<Option<Record>, MorayError> {
+        self.inner.get(key).await
+    }
+    async fn batch(&self, writes: Vec<Write>) -> Result<(), BatchError> {
+        self.inner.batch(writes).await
+    }
+    async fn scan(
+        &self,
+        bucket: &str,
+        route: &str,
+        from: &str,
+        limit: usize,
+    ) -> Result<Vec<Record>, MorayError> {
+        self.inner.scan(bucket, route, from, limit).await
+    }
+    async fn scan_all(
+        &self,
+        bucket: &str,
+        after: Option<(&str, &str)>,
+        limit: usize,
+    ) -> Result<Vec<Record>, MorayError> {
+        self.inner.scan_all(bucket, after, limit).await
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Act {
+    Insert,
+    Remove,
+    MakeDirectory,
+    List,
+}
+
+const ACTS: [Act; 4] = [Act::Insert, Act::Remove, Act::MakeDirectory, Act::List];
+
+/// How the directory is before the operations that stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Before {
+    Absent,
+    /// Never had a child: no row.
+    Empty,
+    /// Had one: an open row at zero.
+    Emptied,
+    Full,
+}
+
+async fn act(router: &Router, act: Act, directory: &ObjectKey) -> Result<(), NamespaceError> {
+    match act {
+        Act::Insert => {
+            let child = object(directory.child("child").unwrap());
+            router.put_object(put(child)).await.map(drop)
+        }
+        Act::Remove => router.remove_directory(directory).await.map(drop),
+        Act::MakeDirectory => router
+            .make_directory(mkdir(directory.clone()))
+            .await
+            .map(drop),
+        Act::List => router.list(&listing(directory.clone())).await.map(drop),
+    }
+}
+
+/// `None` if it ended by itself within `steps`.
+async fn interrupt(
+    store: &Store,
+    what: Act,
+    directory: &ObjectKey,
+    steps: i64,
+    last_takes_effect: bool,
+) -> Option<()> {
+    let left = Arc::new(AtomicI64::new(steps));
+    let router = store.routed(|inner| {
+        Arc::new(Unreliable {
+            inner,
+            left: Arc::clone(&left),
+            last_takes_effect,
+        })
+    });
+    let ended = act(&router, what, directory).await;
+    matches!(
+        ended,
+        Err(NamespaceError::Moray(MorayError::Unavailable { .. }))
+    )
+    .then_some(())
+}
+
+async fn prepare(router: &Router, directory: &ObjectKey, before: Before) {
+    if before == Before::Absent {
+        return;
+    }
+    act(router, Act::MakeDirectory, directory).await.unwrap();
+    if before == Before::Empty {
+        return;
+    }
+    act(router, Act::Insert, directory).await.unwrap();
+    if before == Before::Emptied {
+        let child = directory.child("child").unwrap();
+        router
+            .remove_object(&child, &Condition::default())
+            .await
+            .unwrap();
+    }
+}
+
+/// What fresh operations say, each after the other, must be one story.
+async fn check(router: &Router, directory: &ObjectKey, story: &str) {
+    let listed = router.list(&listing(directory.clone())).await;
+    let entry = router.lookup(directory).await.unwrap().entry;
+    let child = directory.child("child").unwrap();
+    let children = match listed {
+        Ok(page) => {
+            assert!(entry.is_some(), "{story}");
+            assert_eq!(page.entries_total, page.entries.len() as u64, "{story}");
+            Some(page.entries_total)
+        }
+        Err(NamespaceError::NotFound) => {
+            assert_eq!(entry, None, "{story}");
+            None
+        }
+        Err(error) => panic!("{story}: list: {error}"),
+    };
+    let found = router.lookup(&child).await.unwrap();
+    assert_eq!(
+        u64::from(found.entry.is_some()),
+        children.unwrap_or(0),
+        "{story}"
+    );
+
+    let removed = act(router, Act::Remove, directory).await;
+    let inserted = act(router, Act::Insert, directory).await;
+    match children {
+        None => {
+            assert_eq!(removed, Err(NamespaceError::NotFound), "{story}");
+            assert_eq!(inserted, Err(NamespaceError::ParentNotFound), "{story}");
+        }
+        Some(0) => {
+            assert_eq!(removed, Ok(()), "{story}");
+            assert_eq!(inserted, Err(NamespaceError::ParentNotFound), "{story}");
+        }
+        Some(_) => {
+            assert_eq!(removed, Err(NamespaceError::NotEmpty), "{story}");
+            assert_eq!(inserted, Ok(()), "{story}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_an_interrupted_operation_leaves_is_put_right() {
+    let store = Store::open(2);
+    let mut stories = 0;
+    for before in [Before::Absent, Before::Empty, Before::Emptied, Before::Full] {
+        for what in ACTS {
+            for takes_effect in [false, true] {
+                for steps in 0.. {
+                    let directory = key(AccountId::random(), "stor/d");
+                    prepare(&store.router, &directory, before).await;
+                    let stopped = interrupt(&store, what, &directory, steps, takes_effect).await;
+                    let story = format!("{before:?}, {what:?} stops at {steps} ({takes_effect})");
+                    check(&store.router, &directory, &story).await;
+                    stories += 1;
+                    if stopped.is_none() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    assert!(stories > 50, "{stories} stories");
+}
+
+/// The second one meets what the first one left, and stops as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_interrupted_operations_are_put_right() {
+    let store = Store::open(2);
+    let mut stories = 0;
+    for before in [Before::Empty, Before::Emptied] {
+        for first in [Act::Insert, Act::Remove] {
+            for first_steps in 1..6 {
+                for second in [Act::Insert, Act::Remove, Act::MakeDirectory] {
+                    for second_steps in 0..8 {
+                        let directory = key(AccountId::random(), "stor/d");
+                        prepare(&store.router, &directory, before).await;
+                        interrupt(&store, first, &directory, first_steps, false).await;
+                        let stopped =
+                            interrupt(&store, second, &directory, second_steps, true).await;
+                        let story = format!(
+                            "{before:?}, {first:?} stops at {first_steps}, {second:?} at {second_steps}"
+                        );
+                        check(&store.router, &directory, &story).await;
+                        stories += 1;
+                        if stopped.is_none() {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(stories > 100, "{stories} stories");
+}

@@ -1,0 +1,40 @@
+//! What an operator may set about one storage node.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use libmanta::StorageId;
+
+/// Settings of one storage node.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The node's name. A directory remembers it and is refused under any other.
+    pub storage_id: StorageId,
+    /// The availability zone it stands in.
+    pub datacenter: String,
+    /// Where the copies lie. Created when missing; must be empty or a storage node's already.
+    pub directory: PathBuf,
+    /// How much of the file system may be in use, by anybody, before new copies are refused: percent,
+    /// 1 to 100, default 90. File systems slow down and fragment when they are almost full.
+    pub utilisation_max_percent: u8,
+    /// How often a node that failed is tried again: default 5 s.
+    pub probe_interval: Duration,
+}
+
+impl Config {
+    /// The defaults above.
+    #[must_use]
+    pub fn new(
+        storage_id: StorageId,
+        datacenter: impl Into<String>,
+        directory: impl Into<PathBuf>,
+    ) -> Self {
+        Self {
+            storage_id,
+            datacenter: datacenter.into(),
+            directory: directory.into(),
+            utilisation_max_percent: 90,
+            probe_interval: Duration::from_secs(5),
+        }
+    }
+}

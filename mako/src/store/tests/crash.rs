@@ -1,0 +1,96 @@
+//! A process that is killed before any step of a write, and what the next one finds.
+//!
+//! The test starts itself again as the process that dies: `the_process_that_dies` is that process when it
+//! is told where to die, and otherwise a test like any other, which lives.
+//!
+//! What is *not* shown here is that synced bytes survive a crash of the machine: a killed process loses
+//! nothing that the kernel has. The order of steps is tested above, and the system tests replay traces.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+
+use super::*;
+
+const SELF: &str = "store::tests::crash::the_process_that_dies";
+const STEP: &str = "MAKO_TEST_DIES_AT";
+const DIRECTORY: &str = "MAKO_TEST_DIRECTORY";
+const ATTRIBUTE: &str = "MAKO_TEST_ATTRIBUTE";
+
+const CREATOR: &str = "bc8cd146-fecb-11e1-bd8a-bb6f54b49808";
+const OBJECT: &str = "07112233-4455-6677-8899-aabbccddeeff";
+
+fn names() -> (AccountId, ObjectId) {
+    (CREATOR.parse().unwrap(), OBJECT.parse().unwrap())
+}
+
+#[tokio::test]
+async fn the_process_that_dies() {
+    let deadly = std::env::var(STEP).ok();
+    let dir = tempfile::tempdir().unwrap();
+    let home = std::env::var_os(DIRECTORY).map_or(dir.path().to_owned(), PathBuf::from);
+    let dies_at = deadly.clone();
+    let faults = Faults::plan(move |step| {
+        if dies_at.as_deref() == Some(&format!("{step:?}")) {
+            rustix::process::kill_process(
+                rustix::process::getpid(),
+                rustix::process::Signal::KILL,
+            )?;
+        }
+        Ok(())
+    });
+    let store = Store::open_with(config(&home), faults).unwrap();
+    if std::env::var_os(ATTRIBUTE).is_some_and(|value| value == "no") {
+        store.node.disk.set_attributes(false);
+    }
+    let shark = Arc::clone(&store) as Arc<dyn Shark>;
+    let (creator, object_id) = names();
+    for size in [3000, 2_000_000] {
+        put(&shark, creator, object_id, &content(9, size), 100_000)
+            .await
+            .unwrap();
+        shark.delete(creator, object_id).await.unwrap();
+    }
+    assert_eq!(deadly, None, "it should have died");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_killed_before_any_step_leaves_a_whole_copy_or_none() {
+    let attribute = Step::WITH_ATTRIBUTE.map(|step| ("yes", step));
+    let sidecar = Step::WITH_SIDECAR.map(|step| ("no", step));
+    for (attribute, step) in attribute.into_iter().chain(sidecar) {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", SELF, "--nocapture"])
+            .env(STEP, format!("{step:?}"))
+            .env(DIRECTORY, dir.path())
+            .env(ATTRIBUTE, attribute)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            output.status.signal(),
+            Some(libc::SIGKILL),
+            "{step:?}: {said}"
+        );
+
+        let store = Store::open(config(dir.path())).unwrap();
+        let shark = Arc::clone(&store) as Arc<dyn Shark>;
+        let root = dir.path().join("shark");
+        assert_eq!(files(&root.join("tmp")), [] as [PathBuf; 0], "{step:?}");
+        let (creator, object_id) = names();
+        let named = [Step::SyncDirectory, Step::SyncParents, Step::Done].contains(&step);
+        match get(&shark, creator, object_id, 0..u64::MAX).await {
+            Ok((bytes, _)) => assert!(named && content(9, 3000) == bytes, "{step:?}"),
+            Err(SharkError::NoSuchCopy { .. }) => assert!(!named, "{step:?}"),
+            Err(error) => panic!("{step:?}: {error}"),
+        }
+        // What the sweep would do.
+        for copy in shark.copies(None, 10).await.unwrap() {
+            assert!(shark.delete(copy.creator, copy.object_id).await.unwrap());
+        }
+        assert_eq!(files(&root), [] as [PathBuf; 0], "{step:?}");
+        put(&shark, creator, object_id, &content(8, 10), 10)
+            .await
+            .unwrap();
+    }
+}

@@ -1,0 +1,113 @@
+//! Directories with all that is above or below them.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use http::HeaderMap;
+use tokio::sync::Semaphore;
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::listing::{Entry, EntryKind, ListOptions};
+use crate::path::resolve_path;
+
+/// Somebody may add entries to a tree while it is being removed, but not for ever.
+const ROUNDS_MAX: usize = 16;
+/// Entries of one directory that are deleted together; just short of a page, so that one is enough.
+const BATCH: usize = 1000;
+
+impl Client {
+    /// Creates a directory and every one above it that is missing. The headers go to all of them.
+    pub async fn mkdirp(&self, path: &str, headers: HeaderMap) -> Result<(), Error> {
+        let path = resolve_path(path, self.account())?;
+        // `/account/area` always exists.
+        let names: Vec<&str> = path.split('/').collect();
+        let first = names.len().min(4);
+        for depth in first..=names.len() {
+            let directory = names[..depth].join("/");
+            match self.mkdir(&directory, headers.clone()).await {
+                // Another client is creating the same one; the second try finds it.
+                Err(error) if error.is_code("ConcurrentRequest") => {
+                    self.mkdir(&directory, headers.clone()).await?;
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes a directory and everything in it, from the bottom up, at most `parallel` requests at once.
+    /// The first error ends it, and what was deleted stays deleted.
+    pub async fn remove_tree(&self, path: &str, parallel: usize) -> Result<(), Error> {
+        let path = resolve_path(path, self.account())?;
+        let turns = Arc::new(Semaphore::new(parallel.max(1)));
+        self.remove_below(path, turns).await
+    }
+
+    /// A directory is listed anew until it can be deleted.
+    fn remove_below(
+        &self,
+        path: String,
+        turns: Arc<Semaphore>,
+    ) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            for _ in 0..ROUNDS_MAX {
+                self.remove_children(&path, &turns).await?;
+                let deleted = {
+                    let _turn = turns.acquire().await;
+                    self.delete(&path).await
+                };
+                match deleted {
+                    Err(error) if error.is_code("DirectoryNotEmpty") => {}
+                    other => return other,
+                }
+            }
+            let _turn = turns.acquire().await;
+            self.delete(&path).await
+        })
+    }
+
+    /// Empties a directory, a batch at a time. The list is read before anything is deleted and anew after
+    /// it: nothing here waits for a turn while holding one that it must first give up.
+    async fn remove_children(&self, path: &str, turns: &Arc<Semaphore>) -> Result<(), Error> {
+        loop {
+            let batch = {
+                let _turn = turns.acquire().await;
+                self.first_entries(path).await?
+            };
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let mut under_way: FuturesUnordered<BoxFuture<'_, Result<(), Error>>> = batch
+                .into_iter()
+                .map(|entry| {
+                    let child = format!("{path}/{}", entry.name);
+                    let turns = turns.clone();
+                    match entry.kind {
+                        EntryKind::Directory => self.remove_below(child, turns),
+                        EntryKind::Object => Box::pin(async move {
+                            let _turn = turns.acquire().await;
+                            self.delete(&child).await
+                        }),
+                    }
+                })
+                .collect();
+            while let Some(done) = under_way.next().await {
+                done?;
+            }
+        }
+    }
+
+    async fn first_entries(&self, path: &str) -> Result<Vec<Entry>, Error> {
+        let mut listing = self.list(path, ListOptions::default())?;
+        let mut entries = Vec::new();
+        while entries.len() < BATCH
+            && let Some(entry) = listing.next().await?
+        {
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+}

@@ -1,0 +1,275 @@
+//! `mfind`: walk directory trees and print what matches.
+//!
+//! Directories are listed in parallel, so the order between them is open; below one directory it is the
+//! directory's. A wide tree does not fill the memory: at most one page of each listing under way is held,
+//! and the directories still to visit, deepest first.
+
+use std::num::NonZeroUsize;
+
+use clap::Parser;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use manta_client::{Client, Entry, EntryKind, Error, Info, ListOptions, Listing, resolve_path};
+use regex::Regex;
+
+use super::command::Command;
+use super::connection::{Connection, at_least_one};
+use super::failure::Failure;
+use super::json_text;
+use super::mls::Kind;
+use super::output::Output;
+
+/// Entries taken from one listing before another one gets its turn.
+const STEP_ENTRIES: usize = 1024;
+
+/// Walk hierarchies and find names
+#[derive(Debug, Parser)]
+#[command(name = "mfind", version, disable_version_flag = true)]
+pub(super) struct Arguments {
+    /// Stop after this many results
+    #[arg(short = 'l', long)]
+    limit: Option<NonZeroUsize>,
+    /// Only names that match a regular expression
+    #[arg(short = 'n', long, allow_hyphen_values = true)]
+    name: Option<Regex>,
+    /// Limit concurrent operations
+    #[arg(short = 'p', long, default_value = "50")]
+    parallel: NonZeroUsize,
+    /// Only objects of at least this many bytes
+    #[arg(short = 's', long)]
+    size: Option<u64>,
+    /// Only names of one type: d=directory, o=object
+    #[arg(short = 't', long = "type", value_enum)]
+    kind: Option<Kind>,
+    /// Only names at least this deep; the children of PATH have depth 0
+    #[arg(long)]
+    mindepth: Option<usize>,
+    /// Only names less deep than this
+    #[arg(long)]
+    maxdepth: Option<usize>,
+    /// One JSON object to a line
+    #[arg(short = 'j', long)]
+    json: bool,
+    path: Vec<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Command for Arguments {
+    async fn run(self) -> Result<(), Failure> {
+        at_least_one(&self.path)?;
+        let client = self.connection.client().await?;
+        let paths: Vec<String> = self
+            .path
+            .iter()
+            .map(|path| resolve_path(path, client.account()))
+            .collect::<Result<_, _>>()?;
+        let mut walk = Walk {
+            left: self.limit.map_or(usize::MAX, NonZeroUsize::get),
+            options: &self,
+            output: Output::new(),
+            missing: false,
+        };
+        let outcome = walk.all(&client, &paths).await;
+        walk.output.finish()?;
+        outcome?;
+        if walk.missing {
+            Err(Failure::Reported)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+struct Walk<'a> {
+    options: &'a Arguments,
+    output: Output,
+    /// How many results may still be printed.
+    left: usize,
+    /// Whether something was not there: reported when it was noticed, and the exit code at the end.
+    missing: bool,
+}
+
+/// A directory whose children have this depth.
+#[derive(Debug)]
+struct Directory {
+    path: String,
+    depth: usize,
+}
+
+impl Walk<'_> {
+    async fn all(&mut self, client: &Client, paths: &[String]) -> Result<(), Failure> {
+        let mut to_visit = Vec::new();
+        for path in paths {
+            match client.head(path).await {
+                Ok(info) if info.is_directory() => {
+                    to_visit.push(Directory {
+                        path: path.clone(),
+                        depth: 0,
+                    });
+                }
+                Ok(info) => self.print_start_object(path, &info)?,
+                Err(error) => self.report(path, error)?,
+            }
+        }
+        to_visit.reverse();
+
+        let mut under_way = FuturesUnordered::new();
+        while self.left > 0 {
+            while under_way.len() < self.options.parallel.get()
+                && let Some(directory) = to_visit.pop()
+            {
+                match client.list(&directory.path, ListOptions::default()) {
+                    Ok(listing) => under_way.push(step(directory, listing)),
+                    Err(error) => self.report(&directory.path, error)?,
+                }
+            }
+            let Some((directory, entries, rest)) = under_way.next().await else {
+                break;
+            };
+            for entry in &entries {
+                self.visit(&directory, entry, &mut to_visit)?;
+            }
+            match rest {
+                Ok(Some(listing)) => under_way.push(step(directory, listing)),
+                Ok(None) => {}
+                Err(error) => self.report(&directory.path, error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn visit(
+        &mut self,
+        directory: &Directory,
+        entry: &Entry,
+        to_visit: &mut Vec<Directory>,
+    ) -> Result<(), Failure> {
+        let options = self.options;
+        let maxdepth = options.maxdepth.unwrap_or(usize::MAX);
+        if entry.kind == EntryKind::Directory && directory.depth + 1 < maxdepth {
+            let path = format!("{}/{}", directory.path, entry.name);
+            to_visit.push(Directory {
+                path,
+                depth: directory.depth + 1,
+            });
+        }
+        if self.left == 0 || !options.wants(entry, directory.depth) {
+            return Ok(());
+        }
+        self.left -= 1;
+        if !options.json {
+            return self
+                .output
+                .line(&format!("{}/{}", directory.path, entry.name));
+        }
+        self.output.line(&json_text::append(
+            &entry.line,
+            [
+                ("parent", json_text::quote(&directory.path)),
+                ("depth", directory.depth.to_string()),
+            ],
+        ))
+    }
+
+    /// An object that was named is its own and only result.
+    fn print_start_object(&mut self, path: &str, info: &Info) -> Result<(), Failure> {
+        if self.left == 0 {
+            return Ok(());
+        }
+        self.left -= 1;
+        if !self.options.json {
+            return self.output.line(path);
+        }
+        let size = info.size().unwrap_or(0).to_string();
+        self.output.line(&json_text::object([
+            ("name", json_text::quote("")),
+            ("type", json_text::quote("object")),
+            ("size", size),
+            ("parent", json_text::quote(path)),
+        ]))
+    }
+
+    /// What is not there is reported and passed over; everything else ends the walk.
+    fn report(&mut self, path: &str, error: Error) -> Result<(), Failure> {
+        eprintln!("mfind: in {path}: {}", error.line());
+        if error.is_not_found() {
+            self.missing = true;
+            return Ok(());
+        }
+        Err(Failure::Reported)
+    }
+}
+
+impl Arguments {
+    fn wants(&self, entry: &Entry, depth: usize) -> bool {
+        depth >= self.mindepth.unwrap_or(0)
+            && depth <= self.maxdepth.unwrap_or(usize::MAX)
+            && self.kind.is_none_or(|kind| kind.matches(entry.kind))
+            && self
+                .name
+                .as_ref()
+                .is_none_or(|name| name.is_match(&entry.name))
+            && (entry.kind == EntryKind::Directory
+                || self.size.is_none_or(|size| entry.size >= size))
+    }
+}
+
+/// The next entries of a listing, and the listing if it goes on.
+async fn step(
+    directory: Directory,
+    mut listing: Listing,
+) -> (Directory, Vec<Entry>, Result<Option<Listing>, Error>) {
+    let mut entries = Vec::new();
+    loop {
+        match listing.next().await {
+            Ok(Some(entry)) => entries.push(entry),
+            Ok(None) => return (directory, entries, Ok(None)),
+            Err(error) => return (directory, entries, Err(error)),
+        }
+        if entries.len() >= STEP_ENTRIES {
+            return (directory, entries, Ok(Some(listing)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(words: &[&str], depth: usize) -> Vec<String> {
+        let arguments =
+            Arguments::try_parse_from([&["mfind"], words, &["/a/stor"]].concat()).unwrap();
+        [
+            ("a.txt", "object", 10),
+            ("b", "object", 2),
+            ("a.d", "directory", 0),
+        ]
+        .into_iter()
+        .map(|(name, kind, size)| {
+            let line = format!(r#"{{"name":"{name}","type":"{kind}","size":{size}}}"#);
+            serde_json::from_str::<Entry>(&line).unwrap()
+        })
+        .filter(|entry| arguments.wants(entry, depth))
+        .map(|entry| entry.name)
+        .collect()
+    }
+
+    #[test]
+    fn filters_are_all_to_be_met() {
+        assert_eq!(wanted(&[], 0), ["a.txt", "b", "a.d"]);
+        assert_eq!(wanted(&["-t", "o"], 0), ["a.txt", "b"]);
+        assert_eq!(wanted(&["-t", "d"], 0), ["a.d"]);
+        assert_eq!(wanted(&["-n", r"^a\."], 0), ["a.txt", "a.d"]);
+        assert_eq!(wanted(&["-s", "10"], 0), ["a.txt", "a.d"]);
+        assert_eq!(wanted(&["-t", "o", "-s", "3", "-n", "a"], 0), ["a.txt"]);
+    }
+
+    #[test]
+    fn depths_are_counted_from_the_children_of_the_start() {
+        assert!(wanted(&["--mindepth", "1"], 0).is_empty());
+        assert_eq!(wanted(&["--mindepth", "1"], 1).len(), 3);
+        assert_eq!(wanted(&["--maxdepth", "1"], 1).len(), 3);
+        assert!(wanted(&["--maxdepth", "1"], 2).is_empty());
+    }
+}

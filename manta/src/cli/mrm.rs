@@ -1,0 +1,67 @@
+//! `mrm`: delete objects, or directories with everything in them.
+
+use std::num::NonZeroUsize;
+
+use clap::Parser;
+use http::HeaderMap;
+use manta_client::{Client, Info, resolve_path};
+
+use super::command::Command;
+use super::connection::{Connection, at_least_one};
+use super::failure::Failure;
+use super::output::{check_can_ask, confirm};
+
+/// Remove objects
+#[derive(Debug, Parser)]
+#[command(name = "mrm", version, disable_version_flag = true)]
+pub(super) struct Arguments {
+    /// Confirm before deleting
+    #[arg(short = 'I', long)]
+    interactive: bool,
+    /// Limit concurrent operations
+    #[arg(short = 'p', long, default_value = "50")]
+    parallel: NonZeroUsize,
+    /// Remove directories and their contents
+    #[arg(short = 'r', long)]
+    recursive: bool,
+    path: Vec<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Command for Arguments {
+    async fn run(self) -> Result<(), Failure> {
+        at_least_one(&self.path)?;
+        let client = self.connection.client().await?;
+        if self.interactive {
+            check_can_ask()?;
+        }
+        for path in &self.path {
+            let path = resolve_path(path, client.account())?;
+            if look_at(&client, &path).await?.is_directory() {
+                if !self.recursive {
+                    return Err(Failure::Bare(format!("{path} is not an object")));
+                }
+                let question = format!("recursively remove directory `{path}` [y/N]?: ");
+                if !self.interactive || confirm(&question)? {
+                    client.remove_tree(&path, self.parallel.get()).await?;
+                }
+            } else if !self.interactive || confirm(&format!("remove object `{path}` [y/N]?: "))? {
+                client.delete(&path).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The headers of what is there. The message of a failure comes from a GET: HEAD has none.
+pub(super) async fn look_at(client: &Client, path: &str) -> Result<Info, Failure> {
+    match client.head(path).await {
+        Ok(info) => Ok(info),
+        Err(error) if error.status().is_some() => {
+            client.get(path, HeaderMap::new()).await?;
+            Err(error.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,208 @@
+//! Settings of an all-in-one store: a TOML file (`--config`), then the command line on top of it.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+/// The preset that `manta up` starts from. Every setting, with its unit and its effect, is documented there.
+const PRESET: &str = include_str!("../../etc/embedded.toml");
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) listen: SocketAddr,
+    #[serde(default)]
+    pub(crate) account: Option<String>,
+    pub(crate) storage: Storage,
+    pub(crate) metadata: Metadata,
+    pub(crate) http: Http,
+    pub(crate) jobs: JobSettings,
+    pub(crate) housekeeping: Housekeeping,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Storage {
+    #[serde(default)]
+    pub(crate) directories: Vec<PathBuf>,
+    pub(crate) copies_default: u8,
+    pub(crate) copies_max: u8,
+    pub(crate) utilisation_max_percent: u8,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Metadata {
+    pub(crate) shards: NonZeroUsize,
+    pub(crate) directory_entries_max: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Http {
+    pub(crate) upload_stall_ms: u64,
+    pub(crate) idle_ms: u64,
+    pub(crate) request_age_max_s: u64,
+    pub(crate) streaming_size_max_mib: u64,
+    pub(crate) connections_max: usize,
+    pub(crate) uploads_max: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum IsolationSetting {
+    /// Zones as root, user namespaces otherwise, refusal where neither works.
+    Auto,
+    /// Plain processes, no separation.
+    Process,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JobSettings {
+    pub(crate) isolation: IsolationSetting,
+    pub(crate) zones: NonZeroUsize,
+    pub(crate) input_idle_close_ms: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Housekeeping {
+    pub(crate) delete_grace_ms: u64,
+    pub(crate) collect_interval_ms: u64,
+    pub(crate) sweep_interval_ms: u64,
+}
+
+/// What the command line may override.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Overrides {
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) account: Option<String>,
+    pub(crate) storage: Vec<PathBuf>,
+    pub(crate) copies: Option<u8>,
+    pub(crate) isolation: Option<IsolationSetting>,
+}
+
+impl Config {
+    /// Preset, then the file, then the command line; then everything is checked, before any port is bound.
+    pub(crate) fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self> {
+        let mut table: toml::Table = PRESET.parse().context("understand the built-in preset")?;
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("read {}", path.display()))?;
+            let own: toml::Table = text
+                .parse()
+                .with_context(|| format!("understand {}", path.display()))?;
+            merge(&mut table, own);
+        }
+        let mut config: Self = table.try_into().context("understand the configuration")?;
+        if let Some(data_dir) = overrides.data_dir {
+            config.data_dir = data_dir;
+        }
+        if let Some(listen) = overrides.listen {
+            config.listen = listen;
+        }
+        config.account = overrides.account.or(config.account);
+        if !overrides.storage.is_empty() {
+            config.storage.directories = overrides.storage;
+        }
+        if let Some(copies) = overrides.copies {
+            config.storage.copies_default = copies;
+        }
+        if let Some(isolation) = overrides.isolation {
+            config.jobs.isolation = isolation;
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        let storage = &self.storage;
+        ensure!(
+            (1..=9).contains(&storage.copies_max),
+            "storage.copies_max must be between 1 and 9"
+        );
+        ensure!(
+            (1..=storage.copies_max).contains(&storage.copies_default),
+            "copies must be between 1 and {}",
+            storage.copies_max
+        );
+        ensure!(
+            (1..=100).contains(&storage.utilisation_max_percent),
+            "storage.utilisation_max_percent must be between 1 and 100"
+        );
+        if let Some(account) = &self.account {
+            ensure!(
+                libmanta::Login::parse(account).is_some(),
+                "\"{account}\" is not a login: a letter, then letters, digits, _ - . @"
+            );
+        }
+        Ok(())
+    }
+}
+
+fn merge(base: &mut toml::Table, own: toml::Table) {
+    for (key, value) in own {
+        match (base.get_mut(&key), value) {
+            (Some(toml::Value::Table(base)), toml::Value::Table(own)) => merge(base, own),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_preset_is_complete_and_valid() {
+        let config = Config::load(None, Overrides::default()).unwrap();
+        assert_eq!(config.listen.port(), 8080);
+        assert_eq!(config.storage.copies_default, 2);
+    }
+
+    #[test]
+    fn the_command_line_wins_and_is_checked() {
+        let overrides = Overrides {
+            copies: Some(3),
+            ..Overrides::default()
+        };
+        assert_eq!(
+            Config::load(None, overrides)
+                .unwrap()
+                .storage
+                .copies_default,
+            3
+        );
+        let overrides = Overrides {
+            copies: Some(10),
+            ..Overrides::default()
+        };
+        let error = Config::load(None, overrides).unwrap_err().to_string();
+        assert!(error.contains("between 1 and 9"), "{error}");
+        let overrides = Overrides {
+            account: Some("1x".into()),
+            ..Overrides::default()
+        };
+        assert!(Config::load(None, overrides).is_err());
+    }
+
+    #[test]
+    fn unknown_settings_are_refused() {
+        let path = std::env::temp_dir().join(format!("manta-config-{}.toml", std::process::id()));
+        std::fs::write(&path, "[http]\nidle_msec = 3\n").unwrap();
+        let error = format!(
+            "{:#}",
+            Config::load(Some(&path), Overrides::default()).unwrap_err()
+        );
+        std::fs::remove_file(&path).unwrap();
+        assert!(error.contains("idle_msec"), "{error}");
+    }
+}

@@ -1,0 +1,275 @@
+//! The data directory of an all-in-one store: what lies where, its lock and its format version.
+//!
+//! Surprise: the storage directories named by `--storage` may lie elsewhere, and may be missing when the
+//! store starts. `storage.json` remembers which storage id each one carries, so that a disk that was not
+//! mounted is treated as a node that is down and never as a new, empty one.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Permissions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{FlockOperation, flock};
+
+/// Changes when an older binary could no longer read what a newer one wrote.
+const FORMAT_VERSION: u32 = 1;
+
+/// A locked data directory. The lock goes with the value, and with the process.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes or opens the directory. Refuses one that another process holds, one of a newer format, and one
+    /// that holds something else.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        fs::create_dir_all(path)
+            .with_context(|| format!("create data directory {}", path.display()))?;
+        let path = path
+            .canonicalize()
+            .with_context(|| format!("open {}", path.display()))?;
+        fs::set_permissions(&path, Permissions::from_mode(0o700))
+            .with_context(|| format!("make {} private", path.display()))?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(path.join("lock"))
+            .with_context(|| format!("open the lock of {}", path.display()))?;
+        lock_or_explain(&lock, &path)?;
+        let dir = Self { path, _lock: lock };
+        dir.check_format()?;
+        Ok(dir)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A path below the data directory.
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    fn check_format(&self) -> Result<()> {
+        let file = self.join("format");
+        match fs::read_to_string(&file) {
+            Ok(text) => match text.trim().parse::<u32>() {
+                Ok(version) if version <= FORMAT_VERSION => Ok(()),
+                Ok(version) => bail!(
+                    "{} was written by a newer manta (format {version}, this one knows {FORMAT_VERSION})",
+                    self.path.display()
+                ),
+                Err(_) => bail!(
+                    "{} is not the data directory of a manta store",
+                    self.path.display()
+                ),
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                if self.holds_something_else()? {
+                    bail!(
+                        "{} is not empty and not the data directory of a manta store; name another --data-dir",
+                        self.path.display()
+                    );
+                }
+                publish(&file, format!("{FORMAT_VERSION}\n").as_bytes(), 0o600)
+            }
+            Err(error) => Err(error).with_context(|| format!("read {}", file.display())),
+        }
+    }
+
+    fn holds_something_else(&self) -> Result<bool> {
+        let names = fs::read_dir(&self.path)?
+            .map(|entry| entry.map(|e| e.file_name()))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(names.iter().any(|name| name != "lock"))
+    }
+
+    /// 32 random bytes, made at the first start: seals the tokens that jobs carry.
+    pub(crate) fn secret(&self) -> Result<[u8; 32]> {
+        let path = self.join("secret");
+        match fs::read(&path) {
+            Ok(bytes) => <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| {
+                anyhow::anyhow!("{} is damaged: it must hold 32 bytes", path.display())
+            }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let mut secret = [0; 32];
+                File::open("/dev/urandom")
+                    .and_then(|mut random| random.read_exact(&mut secret))
+                    .context("read random bytes")?;
+                publish(&path, &secret, 0o600)?;
+                Ok(secret)
+            }
+            Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+        }
+    }
+
+    /// The storage id of each directory, in the order given; new directories get the next free number.
+    pub(crate) fn storage_ids(&self, directories: &[PathBuf]) -> Result<Vec<StorageDir>> {
+        let file = self.join("storage.json");
+        let mut known: BTreeMap<String, u32> = match fs::read(&file) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .with_context(|| format!("understand {}", file.display()))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => return Err(error).with_context(|| format!("read {}", file.display())),
+        };
+        let mut next = known.values().max().map_or(1, |n| n + 1);
+        let mut found = Vec::with_capacity(directories.len());
+        let mut changed = false;
+        for directory in directories {
+            let path = absolute(directory)?;
+            let name = path
+                .to_str()
+                .context("a storage directory's name must be UTF-8")?
+                .to_owned();
+            let is_new = !known.contains_key(&name);
+            let number = *known.entry(name).or_insert_with(|| {
+                next += 1;
+                next - 1
+            });
+            changed |= is_new;
+            if found
+                .iter()
+                .any(|other: &StorageDir| other.number == number)
+            {
+                bail!("{} is named twice", path.display());
+            }
+            found.push(StorageDir {
+                path,
+                number,
+                is_new,
+            });
+        }
+        for storage in found.iter().filter(|storage| storage.is_new) {
+            fs::create_dir_all(&storage.path)
+                .with_context(|| format!("create storage directory {}", storage.path.display()))?;
+        }
+        if changed {
+            publish(&file, &serde_json::to_vec_pretty(&known)?, 0o600)?;
+        }
+        Ok(found)
+    }
+}
+
+/// A storage directory and the number in its storage id.
+#[derive(Debug)]
+pub(crate) struct StorageDir {
+    pub(crate) path: PathBuf,
+    pub(crate) number: u32,
+    /// Named for the first time by this start.
+    pub(crate) is_new: bool,
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    // A directory that is gone cannot be canonicalised, but must still be found under the same name.
+    let path = std::path::absolute(path).with_context(|| format!("resolve {}", path.display()))?;
+    Ok(path.canonicalize().unwrap_or(path))
+}
+
+fn lock_or_explain(lock: &File, path: &Path) -> Result<()> {
+    match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            bail!("{} is in use by another manta process", path.display())
+        }
+        Err(error) => Err(error).with_context(|| format!("lock {}", path.display())),
+    }
+}
+
+/// Writes a small file so that a crash leaves the old one or the new one, never a part.
+pub(crate) fn publish(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let directory = path.parent().context("a file has a directory")?;
+    let name = path
+        .file_name()
+        .context("a file has a name")?
+        .to_string_lossy();
+    let temporary = directory.join(format!(".{name}.new"));
+    let write = || -> std::io::Result<()> {
+        let mut file = File::options()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(mode)
+            .open(&temporary)?;
+        // The mode of `open` does not apply to a temporary that a crash left behind.
+        file.set_permissions(Permissions::from_mode(mode))?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        File::open(directory)?.sync_all()
+    };
+    write().with_context(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        let path =
+            std::env::temp_dir().join(format!("manta-data-dir-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        path
+    }
+
+    #[test]
+    fn a_data_directory_opens_once_at_a_time_and_again_later() {
+        let path = scratch("lock");
+        let first = DataDir::open(&path).unwrap();
+        let secret = first.secret().unwrap();
+        let refused = DataDir::open(&path).unwrap_err().to_string();
+        assert!(
+            refused.contains("in use by another manta process"),
+            "{refused}"
+        );
+        drop(first);
+        assert_eq!(DataDir::open(&path).unwrap().secret().unwrap(), secret);
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn foreign_and_newer_directories_are_refused() {
+        let path = scratch("foreign");
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("letter.txt"), "dear").unwrap();
+        assert!(
+            DataDir::open(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("not empty")
+        );
+        fs::remove_file(path.join("letter.txt")).unwrap();
+        fs::write(path.join("format"), "99\n").unwrap();
+        assert!(
+            DataDir::open(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("newer manta")
+        );
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn storage_ids_follow_the_directories() {
+        let path = scratch("storage");
+        let dir = DataDir::open(&path).unwrap();
+        let (a, b) = (path.join("a"), path.join("b"));
+        let first = dir.storage_ids(&[a.clone(), b.clone()]).unwrap();
+        assert_eq!(first.iter().map(|s| s.number).collect::<Vec<_>>(), [1, 2]);
+        fs::remove_dir_all(&b).unwrap();
+        let again = dir.storage_ids(&[b.clone(), path.join("c"), a]).unwrap();
+        assert_eq!(
+            again.iter().map(|s| s.number).collect::<Vec<_>>(),
+            [2, 3, 1]
+        );
+        assert!(!b.exists(), "a directory that is gone is not made anew");
+        assert!(dir.storage_ids(&[b.clone(), b]).is_err());
+        fs::remove_dir_all(&path).unwrap();
+    }
+}

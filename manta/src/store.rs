@@ -1,0 +1,468 @@
+//! The all-in-one store: every role in this process, wired together. The only place that knows who stands
+//! behind a port.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use electric_moray::{Ring, Router};
+use libmanta::mahi::Identity;
+use libmanta::mako::Shark;
+use libmanta::moray::{Buckets, DeleteLog, Moray, Namespace};
+use libmanta::triton::{Isolation, Zones};
+use libmanta::{AccountId, Clock, Login, StorageId, SystemClock};
+use mahi::NewAccount;
+
+use crate::config::{Config, IsolationSetting};
+use crate::data_dir::DataDir;
+use crate::environment::{self, Ready};
+use crate::keys::{self, Keys};
+use crate::{cli, metrics};
+
+/// Login of the operator's account.
+const OPERATOR: &str = "poseidon";
+
+/// Enough that a later split can move a shard's load in steps of a percent, few enough to write down.
+const VNODES: u32 = 1024;
+
+/// Whose key the account gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UserKeys {
+    /// Those in `~/.ssh`, or one made in the data directory when there is none.
+    OfUser,
+    /// One made in the data directory.
+    Own,
+}
+
+/// A running store. Ends with [`shutdown`](Self::shutdown); dropping it ends it hard, as a crash would.
+pub(crate) struct Store {
+    ready: Ready,
+    jobs_available: Result<(), String>,
+    front_end: muskie::Handle,
+    marlin: Arc<marlin::Service>,
+    zones: Option<Arc<triton::Host>>,
+    collector: Arc<mako::Collector>,
+    nodes: Vec<Arc<mako::Store>>,
+    admin: mahi::admin::Handle,
+    shards: Vec<Arc<moray::Shard>>,
+    // Last: the directory stays locked until everything in it is closed.
+    _data_dir: DataDir,
+}
+
+impl Store {
+    /// Opens or makes the data directory and starts every role. When this returns, requests are served.
+    pub(crate) async fn start(config: Config, user_keys: UserKeys) -> Result<Self> {
+        raise_descriptor_limit();
+        let data_dir = DataDir::open(&config.data_dir)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+
+        let shards = open_shards(&data_dir, config.metadata.shards.get())?;
+        let router = open_router(&data_dir, &shards)?;
+        let moray: Arc<dyn Moray> = router.clone();
+        let buckets: Arc<dyn Buckets> = router.clone();
+        let namespace: Arc<dyn Namespace> = router.clone();
+        let delete_log: Arc<dyn DeleteLog> = router;
+
+        let secret = data_dir.secret()?;
+        let identity = mahi::Service::open(
+            Arc::clone(&buckets),
+            mahi::Config::new(secret),
+            Arc::clone(&clock),
+        )
+        .await
+        .context("open the accounts")?;
+        let (login, keys) = open_accounts(&identity, &data_dir, &config, user_keys).await?;
+
+        let nodes = open_storage(&data_dir, &config)?;
+        let sharks: Vec<Arc<dyn Shark>> = nodes
+            .iter()
+            .map(|node| Arc::clone(node) as Arc<dyn Shark>)
+            .collect();
+        let housekeeping = &config.housekeeping;
+        let collector = Arc::new(mako::Collector::start(
+            mako::CollectorConfig {
+                grace: Duration::from_millis(housekeeping.delete_grace_ms),
+                drain_interval: Duration::from_millis(housekeeping.collect_interval_ms),
+                sweep_interval: Duration::from_millis(housekeeping.sweep_interval_ms),
+                ..mako::CollectorConfig::default()
+            },
+            delete_log,
+            sharks.clone(),
+            Arc::clone(&clock),
+        ));
+
+        let listener = muskie::Listener::bind(config.listen)
+            .await
+            .with_context(|| format!("listen on {}", config.listen))?;
+        let url = format!("http://{}", reachable(listener.local_addr()));
+
+        let bin = data_dir.join("bin");
+        let commands: Vec<&str> = cli::COMMANDS
+            .iter()
+            .chain(marlin::tools::NAMES.iter())
+            .copied()
+            .collect();
+        environment::write_bin(&bin, &commands)?;
+        let zones = start_zones(&data_dir, &bin, &config).await;
+        if let Err(reason) = &zones {
+            tracing::warn!(reason, "zones cannot run here");
+        }
+        let marlin = marlin::start(
+            marlin::Config {
+                input_idle: Duration::from_millis(config.jobs.input_idle_close_ms),
+                ..marlin::Config::new(&url, scratch(&data_dir)?)
+            },
+            marlin::Deps {
+                zones: zones.clone().map(|host| host as Arc<dyn Zones>),
+                buckets,
+                namespace,
+                identity: identity.clone(),
+                sharks: sharks.clone(),
+                clock: Arc::clone(&clock),
+                may_run: job_rule(zones.as_ref().ok(), &identity),
+            },
+        )
+        .await
+        .context("start the supervisor")?;
+
+        let extra_metrics = metrics::exporter(metrics::Sources {
+            shards: shards.clone(),
+            nodes: nodes.clone(),
+            collector: Arc::clone(&collector),
+            marlin: Arc::clone(&marlin),
+            zones: zones.clone().ok(),
+        });
+        let front_end = listener.serve(
+            front_end_config(&config),
+            muskie::Deps {
+                moray,
+                sharks,
+                identity: identity.clone(),
+                jobs: marlin.clone(),
+                clock,
+                extra_metrics,
+            },
+        );
+        let ready = Ready {
+            url,
+            account: login.to_string(),
+            key_id: keys.key_id,
+            key_file: keys.key_file,
+            data_dir: data_dir.path().to_owned(),
+            pid: std::process::id(),
+        };
+        ready.write_env()?;
+        // Its socket says that the store is up.
+        let admin = mahi::admin::serve(identity, &data_dir.join("admin.sock"))
+            .context("open the operator's socket")?;
+        Ok(Self {
+            ready,
+            jobs_available: zones.as_ref().map(|_| ()).map_err(Clone::clone),
+            front_end,
+            marlin,
+            zones: zones.ok(),
+            collector,
+            nodes,
+            admin,
+            shards,
+            _data_dir: data_dir,
+        })
+    }
+
+    pub(crate) fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// Why jobs cannot run on this machine, if so.
+    pub(crate) fn jobs_available(&self) -> Result<(), &str> {
+        self.jobs_available
+            .as_ref()
+            .map(|()| ())
+            .map_err(String::as_str)
+    }
+
+    /// What the clients need in their environment, `PATH` included.
+    pub(crate) fn client_environment(&self) -> Vec<(String, String)> {
+        let mut variables: Vec<_> = self
+            .ready
+            .variables()
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
+        let bin = self.ready.data_dir.join("bin");
+        variables.push(("PATH".to_owned(), format!("{}:{path}", bin.display())));
+        variables
+    }
+
+    /// Stops accepting, finishes what is in flight, stops the jobs, closes everything.
+    pub(crate) async fn shutdown(self) {
+        self.admin.shutdown().await;
+        self.front_end.shutdown().await;
+        self.marlin.shutdown().await;
+        if let Some(zones) = &self.zones {
+            zones.shutdown().await;
+        }
+        self.collector.shutdown().await;
+        for node in &self.nodes {
+            node.close().await;
+        }
+        for shard in &self.shards {
+            shard.close().await;
+        }
+    }
+}
+
+fn open_shards(data_dir: &DataDir, count: usize) -> Result<Vec<Arc<moray::Shard>>> {
+    let directory = data_dir.join("metadata");
+    std::fs::create_dir_all(&directory)
+        .with_context(|| format!("create {}", directory.display()))?;
+    (1..=count)
+        .map(|number| {
+            let path = directory.join(format!("{number}.moray.sqlite"));
+            moray::Shard::open(moray::Config::new(format!("{number}.moray.local"), path))
+                .with_context(|| format!("open metadata shard {number}"))
+        })
+        .collect()
+}
+
+fn open_router(data_dir: &DataDir, shards: &[Arc<moray::Shard>]) -> Result<Arc<Router>> {
+    let names: Vec<String> = (1..=shards.len())
+        .map(|number| format!("{number}.moray.local"))
+        .collect();
+    let ring = Ring::load_or_create(&data_dir.join("ring.json"), VNODES, &names)
+        .context("open the ring")?;
+    let shards = shards.iter().map(|shard| Arc::clone(shard) as _).collect();
+    Ok(Arc::new(
+        Router::new(ring, shards).context("wire the ring to the shards")?,
+    ))
+}
+
+async fn open_accounts(
+    identity: &Arc<mahi::Service>,
+    data_dir: &DataDir,
+    config: &Config,
+    user_keys: UserKeys,
+) -> Result<(Login, Keys)> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let ssh = match user_keys {
+        UserKeys::OfUser => home.map(|home| home.join(".ssh")),
+        UserKeys::Own => None,
+    };
+    let keys = keys::find(data_dir, ssh.as_deref())?;
+    let login = login(data_dir, config.account.as_deref())?;
+    let operator = Login::parse(OPERATOR).context("poseidon is a login")?;
+    for (login, is_operator) in [(&operator, true), (&login, false)] {
+        register(identity, login, is_operator, &keys).await?;
+    }
+    Ok((login, keys))
+}
+
+/// Makes the account with the user's keys. Later starts add keys only when none of the user's is registered,
+/// so that a key which the operator took away does not come back by itself.
+async fn register(
+    identity: &mahi::Service,
+    login: &Login,
+    operator: bool,
+    keys: &Keys,
+) -> Result<()> {
+    let account = match identity.account(login.as_str()).await? {
+        Some(account) => account,
+        None => {
+            let new = NewAccount {
+                login: login.to_string(),
+                operator,
+            };
+            identity
+                .create_account(new)
+                .await
+                .context("make an account")?
+        }
+    };
+    if keys
+        .public
+        .iter()
+        .any(|key| account.keys.contains_key(&key.md5_fingerprint()))
+    {
+        return Ok(());
+    }
+    for key in &keys.public {
+        identity
+            .add_key(login.as_str(), &key.to_openssh())
+            .await
+            .context("register a key")?;
+    }
+    Ok(())
+}
+
+/// The login chosen at the first start stays, whoever starts the store later.
+fn login(data_dir: &DataDir, wanted: Option<&str>) -> Result<Login> {
+    let file = data_dir.join("account");
+    match std::fs::read_to_string(&file) {
+        Ok(text) => {
+            let login = Login::parse(text.trim())
+                .with_context(|| format!("{} does not hold a login", file.display()))?;
+            if let Some(wanted) = wanted.filter(|wanted| *wanted != login.as_str()) {
+                bail!(
+                    "this store was made for account {login}; to add {wanted}: manta adm account create {wanted}"
+                );
+            }
+            Ok(login)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let user = std::env::var("USER").ok();
+            let login = wanted
+                .or(user.as_deref())
+                .and_then(Login::parse)
+                .filter(|login| login.as_str() != OPERATOR)
+                .or_else(|| Login::parse("manta"))
+                .context("manta is a login")?;
+            crate::data_dir::publish(&file, format!("{login}\n").as_bytes(), 0o600)?;
+            Ok(login)
+        }
+        Err(error) => Err(error).with_context(|| format!("read {}", file.display())),
+    }
+}
+
+fn open_storage(data_dir: &DataDir, config: &Config) -> Result<Vec<Arc<mako::Store>>> {
+    let directories = if config.storage.directories.is_empty() {
+        (1..=3)
+            .map(|number| data_dir.join("storage").join(number.to_string()))
+            .collect()
+    } else {
+        config.storage.directories.clone()
+    };
+    let mut nodes = Vec::with_capacity(directories.len());
+    for storage in data_dir.storage_ids(&directories)? {
+        let mut settings = mako::Config::new(
+            StorageId::new(&format!("{}.stor.local", storage.number)),
+            format!("az{}", storage.number),
+            &storage.path,
+        );
+        settings.utilisation_max_percent = config.storage.utilisation_max_percent;
+        let node = mako::Store::open(settings)
+            .with_context(|| format!("open storage directory {}", storage.path.display()))?;
+        nodes.push(node);
+    }
+    if nodes.len() < usize::from(config.storage.copies_default) {
+        bail!(
+            "{} copies need as many storage directories, and there are {}; name more with --storage, or \
+             ask for fewer with --copies",
+            config.storage.copies_default,
+            nodes.len()
+        );
+    }
+    Ok(nodes)
+}
+
+/// Files that a crash may leave behind and nobody needs.
+fn scratch(data_dir: &DataDir) -> Result<PathBuf> {
+    let path = data_dir.join("scratch");
+    std::fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+    Ok(path)
+}
+
+async fn start_zones(
+    data_dir: &DataDir,
+    tools: &Path,
+    config: &Config,
+) -> Result<Arc<triton::Host>, String> {
+    let mut settings = triton::Config::new(data_dir.join("zones"));
+    settings.slots = config.jobs.zones.get();
+    settings.tools = Some(tools.to_owned());
+    settings.isolation = match config.jobs.isolation {
+        IsolationSetting::Auto => None,
+        IsolationSetting::Process => Some(Isolation::Process),
+    };
+    triton::Host::start(settings)
+        .await
+        .map_err(|error| error.to_string())
+}
+
+/// Who may run jobs: everybody where zones separate them, otherwise only while there is nobody to separate.
+fn job_rule(
+    zones: Option<&Arc<triton::Host>>,
+    identity: &Arc<mahi::Service>,
+) -> Arc<dyn Fn(AccountId) -> Result<(), String> + Send + Sync> {
+    let isolation = zones.map_or(Isolation::Zone, |host| host.isolation());
+    match isolation {
+        Isolation::Zone => return Arc::new(|_| Ok(())),
+        Isolation::UserNamespace => {
+            tracing::warn!("jobs run in user namespaces: limits are those of single processes");
+        }
+        Isolation::Process => {
+            tracing::warn!("jobs run as plain processes: nothing separates them from this machine");
+        }
+    }
+    let identity = Arc::clone(identity);
+    Arc::new(move |_| {
+        let users = identity
+            .accounts()
+            .iter()
+            .filter(|account| !account.operator)
+            .count();
+        if users > 1 {
+            return Err(format!(
+                "{users} accounts share this store, and jobs of different accounts are only kept apart \
+                 when the store runs as root"
+            ));
+        }
+        Ok(())
+    })
+}
+
+fn front_end_config(config: &Config) -> muskie::Config {
+    let http = &config.http;
+    muskie::Config {
+        server_name: host_name(),
+        copies_default: config.storage.copies_default,
+        copies_max: config.storage.copies_max,
+        chunked_bytes_max: http.streaming_size_max_mib << 20,
+        directory_entries_max: config.metadata.directory_entries_max,
+        request_age_max: Duration::from_secs(http.request_age_max_s),
+        upload_stall: Duration::from_millis(http.upload_stall_ms),
+        idle: Duration::from_millis(http.idle_ms),
+        connections_max: http.connections_max,
+        uploads_max: http.uploads_max,
+        ..muskie::Config::default()
+    }
+}
+
+fn host_name() -> String {
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    if name.is_empty() {
+        "localhost".to_owned()
+    } else {
+        name
+    }
+}
+
+/// Where the store reaches itself when it listens on every address.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Each connection, copy and zone takes descriptors; the soft limit of many systems is 1024.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    ) {
+        tracing::warn!(error = %error, "the limit of open files stays as it is");
+    }
+}

@@ -1,0 +1,95 @@
+//! `manta up`: the whole store in one process, until SIGTERM or Ctrl-C.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{Config, IsolationSetting, Overrides};
+use crate::store::{Store, UserKeys};
+use crate::telemetry;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Where everything is kept [default: ./manta-data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address of the HTTP API; port 0 means any free port [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// A directory for copies, each a storage node in an availability zone of its own; repeatable
+    /// [default: three below the data directory]
+    #[arg(long, value_name = "DIR")]
+    storage: Vec<PathBuf>,
+    /// Copies of an object whose upload does not say [default: 2]
+    #[arg(long, value_name = "N")]
+    copies: Option<u8>,
+    /// Login of the account made at the first start [default: your user name]
+    #[arg(long, value_name = "LOGIN")]
+    account: Option<String>,
+    /// How jobs are held in; "process" does not hold them in at all [default: auto]
+    #[arg(long, value_name = "auto|process", value_enum)]
+    isolation: Option<IsolationSetting>,
+    /// Settings; etc/embedded.toml documents all of them
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the ready line as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    telemetry::start("info");
+    let json = arguments.json;
+    let config = Config::load(
+        arguments.config.as_deref(),
+        Overrides {
+            data_dir: arguments.data_dir,
+            listen: arguments.listen,
+            account: arguments.account,
+            storage: arguments.storage,
+            copies: arguments.copies,
+            isolation: arguments.isolation,
+        },
+    )?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(serve(config, json))
+}
+
+async fn serve(config: Config, json: bool) -> Result<()> {
+    // Before the store is up, so that an early signal is not lost.
+    let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
+    tracing::info!(config = ?config, "starting");
+    let store = Store::start(config, UserKeys::OfUser).await?;
+    let ready = store.ready();
+    if json {
+        println!("{}", serde_json::to_string(ready)?);
+    } else {
+        println!(
+            "manta is ready at {} for account {}; in a shell: . {}",
+            ready.url,
+            ready.account,
+            ready.data_dir.join("env").display()
+        );
+    }
+    if let Err(reason) = store.jobs_available() {
+        tracing::warn!(reason, "jobs are not available");
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    tokio::select! {
+        () = store.shutdown() => tracing::info!("stopped"),
+        // Somebody who asks twice does not want to wait.
+        _ = terminate.recv() => tracing::warn!("stopped without waiting"),
+        _ = interrupt.recv() => tracing::warn!("stopped without waiting"),
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! What the zones of one group share: the phase, and its assets, fetched once.
+
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::{FutureExt, StreamExt, stream};
+use http_body_util::BodyExt;
+use libmanta::triton::ZoneSpec;
+use tokio::sync::OnceCell;
+
+use crate::agent::StartError;
+use crate::context::JobContext;
+use crate::front_door::{FrontDoor, FrontDoorError};
+use crate::names;
+use crate::record::{ErrorCode, TaskError};
+
+/// Defaults of marlin.md section 1.1.
+const MEMORY_MIB: u64 = 1024;
+const DISK_GIB: u64 = 8;
+/// Assets fetched at a time.
+const FETCHES: usize = 4;
+
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) job: Arc<JobContext>,
+    pub(crate) phase: usize,
+    /// Path below `/assets` and content; the files have no names.
+    assets: OnceCell<Vec<(String, File)>>,
+}
+
+impl Group {
+    pub(crate) fn new(job: Arc<JobContext>, phase: usize) -> Self {
+        Self {
+            job,
+            phase,
+            assets: OnceCell::new(),
+        }
+    }
+
+    pub(crate) fn zone_spec(&self) -> ZoneSpec {
+        let phase = self.job.phase(self.phase);
+        let memory = phase.and_then(|p| p.memory).map_or(MEMORY_MIB, u64::from);
+        let disk = phase.and_then(|p| p.disk).map_or(DISK_GIB, u64::from);
+        ZoneSpec {
+            memory_bytes: memory << 20,
+            disk_bytes: disk << 30,
+        }
+    }
+
+    /// Path in the zone and content of every asset, ready to be read from its start.
+    pub(crate) async fn assets(
+        &self,
+        front_door: &FrontDoor,
+        scratch: &Path,
+    ) -> Result<Vec<(String, File)>, StartError> {
+        let names = self.job.phase(self.phase).and_then(|p| p.assets.as_deref());
+        let names = names.unwrap_or_default();
+        let kept = self
+            .assets
+            .get_or_try_init(|| self.fetch_all(names, front_door, scratch))
+            .await?;
+        let reopen = |(path, file): &(String, File)| {
+            // A duplicate would share its position with every other zone's.
+            let fresh = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+            Ok((path.clone(), fresh))
+        };
+        kept.iter()
+            .map(reopen)
+            .collect::<std::io::Result<_>>()
+            .map_err(|error| {
+                tracing::error!(%error, "asset cannot be opened again");
+                StartError {
+                    error: TaskError::internal(),
+                    cascade: true,
+                }
+            })
+    }
+
+    async fn fetch_all(
+        &self,
+        names: &[String],
+        front_door: &FrontDoor,
+        scratch: &Path,
+    ) -> Result<Vec<(String, File)>, StartError> {
+        let fetches: Vec<_> = names
+            .iter()
+            .map(|name| fetch(front_door, self.job.token(), name, scratch).boxed())
+            .collect();
+        let results: Vec<_> = stream::iter(fetches).buffered(FETCHES).collect().await;
+        let mut files = Vec::with_capacity(results.len());
+        let mut failed = Vec::new();
+        for (name, result) in names.iter().zip(results) {
+            match result {
+                Ok(file) => files.push((format!("/assets{}", names::normalize(name)), file)),
+                Err(error) => failed.push((name, error)),
+            }
+        }
+        let Some((name, first)) = failed.first() else {
+            return Ok(files);
+        };
+        let status = first.status().map_or(503, |status| status.as_u16());
+        let (count, plural) = (failed.len(), if failed.len() == 1 { "" } else { "s" });
+        let message = format!(
+            "failed to dispatch task: first of {count} error{plural}: \
+             error retrieving asset \"{name}\" (status code {status})"
+        );
+        Err(StartError {
+            error: TaskError::new(ErrorCode::TaskInit, message),
+            cascade: true,
+        })
+    }
+}
+
+async fn fetch(
+    front_door: &FrontDoor,
+    token: &str,
+    name: &str,
+    scratch: &Path,
+) -> Result<File, FrontDoorError> {
+    let local = |error: std::io::Error| FrontDoorError::Transport(error.into());
+    let mut body = front_door.get(token, name).await?.into_body();
+    let mut file = tempfile::tempfile_in(scratch).map_err(local)?;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| FrontDoorError::Transport(error.into()))?;
+        if let Ok(data) = frame.into_data() {
+            // Frames are small, and the file is new: this goes to the page cache.
+            file.write_all(&data).map_err(local)?;
+        }
+    }
+    file.rewind().map_err(local)?;
+    Ok(file)
+}

@@ -1,0 +1,438 @@
+//! One zone in the service of one group: prepared, given task after task without reset, given back.
+//!
+//! The zone goes back, by being dropped, when the group has nothing more for it, when a task failed in it
+//! (what a failing command leaves behind is nobody's business), or when the job is cancelled. Whatever was
+//! written by then is first stored or thrown away, because the files lie on the zone's disk.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use libmanta::triton::{Command, Exit, Isolation, Zone, ZoneError};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::agent::desk::{Decision, Desk};
+use crate::agent::environment::{Purpose, environment};
+use crate::agent::group::Group;
+use crate::agent::outputs::{self, Remains};
+use crate::agent::proxy::Proxy;
+use crate::agent::schedule::StreamId;
+use crate::agent::verdict::{Ended, judge};
+use crate::agent::{Message, Parts, StartError, TaskSpec, What, local, reduce};
+use crate::error::chain;
+use crate::front_door::FrontDoor;
+use crate::names;
+use crate::record::{ErrorCode, TaskError};
+use crate::supervisor::Outcome;
+
+/// Tasks of one zone whose outputs are being stored while the next one runs. Two, so that a slow disk
+/// holds the zone back instead of piling up open files.
+const COLLECTING_MAX: usize = 2;
+
+/// Why a stream ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    GivenBack,
+    /// `init` failed; its task has been told.
+    InitFailed,
+    /// The group's tasks cannot run here.
+    CannotStart(StartError),
+    /// No zone came up, for no fault of the group.
+    Unable,
+}
+
+pub(crate) struct Stream {
+    pub(crate) id: StreamId,
+    pub(crate) group: Arc<Group>,
+    pub(crate) parts: Parts,
+    pub(crate) agent: mpsc::Sender<Message>,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// How a command came to its end.
+enum Ran {
+    Exited(Exit),
+    /// The task ended itself through the control API; its zone may be dead.
+    Decided(Decision),
+    /// Its input could not be read; its zone is dead.
+    Starved(TaskError),
+    Lost(ZoneError),
+}
+
+impl Stream {
+    pub(crate) async fn serve(self, mut commands: mpsc::Receiver<Box<TaskSpec>>) -> End {
+        let cancel = self.group.job.cancel.clone();
+        let shutdown = self.shutdown.clone();
+        let mut collecting = JoinSet::new();
+        // Being dropped in the middle is how everything here is cancelled: futures of the zone kill it.
+        let end = tokio::select! {
+            biased;
+            () = cancel.cancelled() => None,
+            () = shutdown.cancelled() => None,
+            end = self.work(&mut commands, &mut collecting) => Some(end),
+        };
+        if end.is_none() {
+            collecting.shutdown().await;
+        }
+        end.unwrap_or(End::GivenBack)
+    }
+
+    async fn work(
+        &self,
+        commands: &mut mpsc::Receiver<Box<TaskSpec>>,
+        collecting: &mut JoinSet<()>,
+    ) -> End {
+        let acquire = self.parts.zones.acquire(self.group.zone_spec());
+        let mut zone = tokio::select! {
+            zone = acquire => match zone {
+                Ok(zone) => zone,
+                Err(error) => return refused(error),
+            },
+            // Nothing is sent before the zone is there, so this is the end of the channel.
+            _ = commands.recv() => return End::GivenBack,
+        };
+        let desk = Arc::new(Desk::default());
+        let proxy = zone.listeners().and_then(|listeners| {
+            let limit = self.parts.config.connections_per_zone;
+            Proxy::start(listeners, &desk, &self.parts.front_door, limit)
+        });
+        let proxy = match proxy {
+            Ok(proxy) => proxy,
+            Err(error) => {
+                tracing::error!(zone = zone.name(), %error, "zone has no local manta");
+                return End::Unable;
+            }
+        };
+        let end = match self.load_assets(zone.as_mut()).await {
+            Err(end) => end,
+            Ok(()) => self.run_tasks(zone.as_mut(), &desk, commands, collecting).await,
+        };
+        proxy.close().await;
+        while collecting.join_next().await.is_some() {}
+        end
+    }
+
+    async fn load_assets(&self, zone: &mut dyn Zone) -> Result<(), End> {
+        let scratch = &self.parts.config.scratch_dir;
+        let assets = self.group.assets(&self.parts.front_door, scratch).await;
+        for (path, content) in assets.map_err(End::CannotStart)? {
+            if let Err(error) = zone.write_file(&path, 0o777, content).await {
+                tracing::warn!(zone = zone.name(), %error, "asset not written");
+                return Err(End::Unable);
+            }
+        }
+        Ok(())
+    }
+
+    async fn run_tasks(
+        &self,
+        zone: &mut dyn Zone,
+        desk: &Desk,
+        commands: &mut mpsc::Receiver<Box<TaskSpec>>,
+        collecting: &mut JoinSet<()>,
+    ) -> End {
+        let phase = self.group.job.phase(self.group.phase);
+        let mut init = phase.and_then(|phase| phase.init.clone());
+        loop {
+            let _ = self.agent.send(Message::Free(self.id)).await;
+            let Some(task) = commands.recv().await else {
+                return End::GivenBack;
+            };
+            task.report(None).await;
+            self.parts.stats.tasks_started.inc();
+            let init = init.take().filter(|init| !init.is_empty());
+            match self.run_task(zone, desk, &task, init.as_deref()).await {
+                Step::Unrun(outcome) => {
+                    let lost = outcome == Outcome::Lost;
+                    task.report(Some(outcome)).await;
+                    if lost {
+                        return End::GivenBack;
+                    }
+                }
+                Step::Ran { rest, fit, init } => {
+                    collecting.spawn(finish(self.parts.front_door.clone(), Collected { task, rest }));
+                    if init {
+                        return End::InitFailed;
+                    }
+                    if !fit {
+                        return End::GivenBack;
+                    }
+                }
+            }
+            while collecting.len() >= COLLECTING_MAX {
+                collecting.join_next().await;
+            }
+        }
+    }
+
+    async fn run_task(
+        &self,
+        zone: &mut dyn Zone,
+        desk: &Desk,
+        task: &TaskSpec,
+        init: Option<&str>,
+    ) -> Step {
+        match self.try_task(zone, desk, task, init).await {
+            Ok(step) => step,
+            Err(Trouble::Task(error)) => Step::Unrun(Outcome::Failed(error)),
+            Err(Trouble::Zone(error)) => {
+                let error = chain(&error);
+                tracing::warn!(zone = zone.name(), error, "zone failed under a task");
+                Step::Unrun(Outcome::Lost)
+            }
+        }
+    }
+
+    async fn try_task(
+        &self,
+        zone: &mut dyn Zone,
+        desk: &Desk,
+        task: &TaskSpec,
+        init: Option<&str>,
+    ) -> Result<Step, Trouble> {
+        let parts = &self.parts;
+        if let Some(script) = init {
+            let nothing = File::open("/dev/null").map_err(Trouble::io("open /dev/null"))?;
+            let run = Run {
+                script,
+                purpose: Purpose::Init,
+                stdin: nothing.into(),
+                input_file: None,
+                feed: None,
+                directory: None,
+                shortened: false,
+            };
+            let step = self.execute(zone, desk, task, run).await?;
+            if matches!(&step, Step::Ran { rest, .. } if rest.error.is_some() || rest.decided) {
+                return Ok(step);
+            }
+        }
+        let script = self.group.job.phase(self.group.phase).map_or("", |phase| &phase.exec);
+        let stdout = task.names().stdout();
+        let directory = outputs::prepare_directory(&parts.front_door, &task.job, &stdout);
+        let run = match &task.what {
+            What::Map { input, .. } => {
+                let file = local::open_copy(&parts.sharks, &input.object).await;
+                let (path, shortened) = names::input_path(&input.name);
+                let stdin = zone.show_input(&path, file.map_err(Trouble::Task)?).await?;
+                // Without namespaces nothing can appear below `/manta`; the content is still on stdin.
+                let visible = parts.zones.isolation() != Isolation::Process;
+                Run {
+                    script,
+                    purpose: Purpose::Exec,
+                    stdin: stdin.into(),
+                    input_file: Some(if visible { path } else { "/dev/stdin".to_owned() }),
+                    feed: None,
+                    directory,
+                    shortened,
+                }
+            }
+            What::Reduce { feed, .. } => {
+                let (reader, writer) = reduce::pipe().map_err(Trouble::io("make a pipe"))?;
+                let feeding = reduce::feed(
+                    &task.job,
+                    &parts.front_door,
+                    &parts.sharks,
+                    feed.clone(),
+                    writer,
+                );
+                Run {
+                    script,
+                    purpose: Purpose::Exec,
+                    stdin: reader,
+                    input_file: None,
+                    feed: Some(Box::pin(feeding)),
+                    directory,
+                    shortened: false,
+                }
+            }
+        };
+        self.execute(zone, desk, task, run).await
+    }
+
+    async fn execute(
+        &self,
+        zone: &mut dyn Zone,
+        desk: &Desk,
+        task: &TaskSpec,
+        run: Run<'_>,
+    ) -> Result<Step, Trouble> {
+        let stdout = zone.output_file().await?;
+        let stderr = zone.output_file().await?;
+        let clone = |file: &File| file.try_clone().map_err(Trouble::io("share an output"));
+        let env = environment(
+            task,
+            run.purpose,
+            &self.parts.config.tools_dir,
+            &zone.manta_url(),
+            run.input_file.as_deref(),
+        );
+        let command = Command {
+            argv: ["/bin/bash", "--norc", "-c", run.script].map(str::to_owned).to_vec(),
+            env,
+            stdin: run.stdin,
+            stdout: clone(&stdout)?.into(),
+            stderr: clone(&stderr)?.into(),
+        };
+        let mut decision = desk.open(Arc::clone(&task.job), document(task));
+        let ran = tokio::select! {
+            exit = zone.run(command) => match (exit, decision.try_recv()) {
+                (_, Ok(decision)) => Ran::Decided(decision),
+                (Ok(exit), Err(_)) => Ran::Exited(exit),
+                (Err(error), Err(_)) => Ran::Lost(error),
+            },
+            Ok(decision) = &mut decision => Ran::Decided(decision),
+            error = starved(run.feed) => Ran::Starved(error),
+        };
+        let takings = desk.close();
+        let init = run.purpose == Purpose::Init;
+        let (error, decided) = match ran {
+            Ran::Exited(exit) => {
+                let ended = Ended {
+                    exit,
+                    disk_available_bytes: zone.disk_available_bytes(),
+                    init,
+                    shortened: run.shortened,
+                };
+                (judge(ended), false)
+            }
+            Ran::Decided(Decision::Commit) => (None, true),
+            Ran::Decided(Decision::Fail(error)) => (Some(error), true),
+            Ran::Starved(error) => (Some(error), false),
+            Ran::Lost(error) => return Err(error.into()),
+        };
+        let fit = error.is_none() && !decided;
+        let init = init && error.is_some();
+        let rest = Remains {
+            takings,
+            stdout,
+            stderr,
+            error,
+            decided,
+            directory: run.directory,
+        };
+        Ok(Step::Ran { rest, fit, init })
+    }
+}
+
+/// A command about to run.
+struct Run<'a> {
+    script: &'a str,
+    purpose: Purpose,
+    stdin: OwnedFd,
+    /// Where the input appears.
+    input_file: Option<String>,
+    /// Writes a reducer's input; ends with an error if it cannot be read.
+    feed: Option<BoxFuture<'a, Result<(), TaskError>>>,
+    directory: Option<AbortOnDropHandle<()>>,
+    shortened: bool,
+}
+
+/// A task whose command has ended.
+struct Collected {
+    task: Box<TaskSpec>,
+    rest: Remains,
+}
+
+enum Step {
+    /// The command never ran, or its zone took the result with it.
+    Unrun(Outcome),
+    Ran {
+        rest: Remains,
+        /// The zone may serve another task.
+        fit: bool,
+        /// It was `init`, and it failed.
+        init: bool,
+    },
+}
+
+enum Trouble {
+    Task(TaskError),
+    Zone(ZoneError),
+}
+
+impl Trouble {
+    fn io(during: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Zone(ZoneError::Io { during, source })
+    }
+}
+
+impl From<ZoneError> for Trouble {
+    fn from(error: ZoneError) -> Self {
+        Self::Zone(error)
+    }
+}
+
+/// Ends only when a reducer's input cannot be read; a feed that is done says nothing.
+async fn starved(feed: Option<BoxFuture<'_, Result<(), TaskError>>>) -> TaskError {
+    match feed {
+        Some(feed) => match feed.await {
+            Err(error) => error,
+            Ok(()) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// Stores what the task left and reports. A reducer that did not read everything is reported when all its
+/// inputs are known, because its commit consumes them. Source: marlin.md section 3.3.
+async fn finish(front_door: FrontDoor, collected: Collected) {
+    let task = collected.task;
+    let cancel = task.job.cancel.clone();
+    let work = async {
+        let outcome = outputs::store(&front_door, &task, collected.rest).await;
+        if let What::Reduce { feed, .. } = &task.what {
+            reduce::fed(feed.clone()).await;
+        }
+        task.report(Some(outcome)).await;
+    };
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        () = work => {}
+    }
+}
+
+/// What the control API tells about a task. Source: marlin.md section 6.13.
+fn document(task: &TaskSpec) -> serde_json::Value {
+    let names = task.names();
+    let mut document = serde_json::json!({
+        "jobId": task.job.id().to_string(),
+        "taskId": task.id.to_string(),
+        "taskPhase": task.job.phase(task.phase),
+        "login": task.job.login(),
+        "taskErrorKey": names.stderr(),
+        "taskOutputKey": names.stdout(),
+        "taskOutputBase": names.output_base(),
+    });
+    match &task.what {
+        What::Map { input, .. } => {
+            document["taskInputKeys"] = serde_json::json!([&*input.name]);
+            document["taskInputFile"] = names::input_path(&input.name).0.into();
+        }
+        What::Reduce { index, .. } => document["rIdx"] = (*index).into(),
+    }
+    document
+}
+
+/// What a zone that cannot be had means for the group.
+fn refused(error: ZoneError) -> End {
+    let what = match &error {
+        ZoneError::NotEnoughMemory | ZoneError::NotEnoughDisk => error.to_string(),
+        ZoneError::ShutDown => return End::GivenBack,
+        ZoneError::Unsupported(_) | ZoneError::Gone(_) | ZoneError::Io { .. } => {
+            let error = chain(&error);
+            tracing::warn!(error, "zone not acquired");
+            return End::Unable;
+        }
+    };
+    let message = format!("failed to dispatch task: {what}");
+    End::CannotStart(StartError {
+        error: TaskError::new(ErrorCode::TaskInit, message),
+        cascade: false,
+    })
+}

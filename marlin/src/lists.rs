@@ -1,0 +1,65 @@
+//! The lists of a job, read from its log page by page, so that a job of a million inputs costs no memory.
+//!
+//! Only what is durable is in the log, so a list never takes anything back, and it grows at its end.
+
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use libmanta::marlin::JobList;
+
+use crate::journal::{Journal, JournalError, Position};
+use crate::record::{Entry, Failure, JobRecord};
+
+/// For whom errors are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Live,
+    Archived,
+}
+
+/// The lines of a list, complete, in the order in which they came to be.
+pub(crate) fn lines(
+    journal: Journal,
+    job: &JobRecord,
+    what: JobList,
+    form: Form,
+) -> BoxStream<'static, Result<String, JournalError>> {
+    let id = job.id;
+    let last_phase = job.definition.phases.len().saturating_sub(1);
+    let pages = stream::try_unfold((journal, Position::default()), move |(journal, at)| async move {
+        let (segments, next) = journal.read(id, at).await?;
+        if segments.is_empty() {
+            return Ok::<_, JournalError>(None);
+        }
+        let entries = segments.into_iter().flat_map(|segment| segment.entries);
+        let lines: Vec<_> = entries
+            .flat_map(|entry| select(entry, last_phase, what, form))
+            .map(Ok)
+            .collect();
+        Ok(Some((stream::iter(lines), (journal, next))))
+    });
+    pages.try_flatten().boxed()
+}
+
+fn select(entry: Entry, last_phase: usize, what: JobList, form: Form) -> Vec<String> {
+    match (what, entry) {
+        (JobList::Inputs, Entry::Inputs { names }) => names,
+        (JobList::Outputs, Entry::Commit(commit)) if commit.phase == last_phase => {
+            commit.outputs.into_iter().map(|output| output.name).collect()
+        }
+        (JobList::Failures | JobList::Errors, Entry::Commit(commit)) => {
+            commit.failure.and_then(|f| line(f, what, form)).into_iter().collect()
+        }
+        (JobList::Failures | JobList::Errors, Entry::Cancelled { errors, .. }) => {
+            errors.into_iter().filter_map(|f| line(f, what, form)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn line(failure: Failure, what: JobList, form: Form) -> Option<String> {
+    match (what, form) {
+        (JobList::Errors, Form::Live) => Some(failure.to_json().to_string()),
+        (JobList::Errors, Form::Archived) => Some(failure.to_archived_json().to_string()),
+        _ => failure.origin,
+    }
+}

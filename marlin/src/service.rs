@@ -1,0 +1,471 @@
+//! Marlin as the rest of the store sees it: the [`Jobs`] port, start and shutdown.
+//!
+//! A job that is not archived has an owner task and a view in memory; of any other only records remain, and
+//! those are read when somebody asks.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use futures_core::stream::BoxStream;
+use futures_util::StreamExt;
+use libmanta::marlin::{JobError, JobFilter, JobList, JobStatus, Jobs, NewJob};
+use libmanta::{AccountId, JobId};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::agent::{self, Agent};
+use crate::config::{Config, Deps};
+use crate::context::JobContext;
+use crate::error::{StartError, chain};
+use crate::front_door::FrontDoor;
+use crate::housekeeping;
+use crate::job::Job;
+use crate::journal::{Journal, JournalError, Position};
+use crate::ledger::{Consequence, Ledger};
+use crate::lists::{Form, lines};
+use crate::record::JobRecord;
+use crate::stats::Stats;
+use crate::supervisor::owner::{self, MAILBOX, Message, Owner, REPORTS, Request};
+use crate::supervisor::{Supervisor, View, archive};
+
+/// Jobs, supervised and run on this machine.
+#[derive(Debug)]
+pub struct Service {
+    deps: Arc<Deps>,
+    journal: Journal,
+    stats: Arc<Stats>,
+    /// `None` when this machine cannot run jobs.
+    engine: Option<Engine>,
+    live: Arc<Live>,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// What runs jobs.
+#[derive(Debug)]
+struct Engine {
+    parts: owner::Parts,
+}
+
+/// The jobs that have an owner task.
+#[derive(Debug, Default)]
+struct Live {
+    jobs: Mutex<HashMap<JobId, Arc<Handle>>>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    job: Arc<JobContext>,
+    view: Arc<Mutex<View>>,
+    mailbox: mpsc::Sender<Message>,
+}
+
+/// Starts marlin: replays every job that was not archived and goes on with it.
+///
+/// Errors: moray cannot be read, or holds a log this program did not write.
+pub async fn start(config: Config, deps: Deps) -> Result<Arc<Service>, StartError> {
+    let (config, deps) = (Arc::new(config), Arc::new(deps));
+    let journal = Journal::new(Arc::clone(&deps.buckets));
+    let stats = Arc::new(Stats::default());
+    let shutdown = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let engine = match &deps.zones {
+        Ok(zones) => {
+            let front_door = FrontDoor::new(&config.front_door);
+            let parts = agent::Parts {
+                config: Arc::clone(&config),
+                zones: Arc::clone(zones),
+                sharks: deps.sharks.clone().into(),
+                front_door: front_door.clone(),
+                stats: Arc::clone(&stats),
+            };
+            let agent = Agent::start(parts, &tasks, shutdown.clone());
+            Some(Engine {
+                parts: owner::Parts {
+                    config: Arc::clone(&config),
+                    deps: Arc::clone(&deps),
+                    journal: journal.clone(),
+                    front_door,
+                    agent,
+                    stats: Arc::clone(&stats),
+                    shutdown: shutdown.clone(),
+                },
+            })
+        }
+        Err(reason) => {
+            tracing::info!(reason, "jobs are not available");
+            None
+        }
+    };
+    let service = Arc::new(Service {
+        deps: Arc::clone(&deps),
+        journal: journal.clone(),
+        stats,
+        engine,
+        live: Arc::default(),
+        shutdown: shutdown.clone(),
+        tasks,
+    });
+    service.resume().await?;
+    let housekeeping = housekeeping::run(journal, config.linger, Arc::clone(&deps.clock));
+    service.tasks.spawn(async move {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = housekeeping => {}
+        }
+    });
+    Ok(service)
+}
+
+impl Service {
+    /// Stops taking tasks, drops those that run, and waits until everything has ended. They are run again
+    /// at the next start; nothing that was acknowledged is lost. The zones themselves stay up.
+    pub async fn shutdown(&self) {
+        self.shutdown.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Transactions that the log of a job has cost so far, its creation included.
+    pub async fn commits(&self, id: JobId) -> Result<u64, JobError> {
+        let mut at = Position::default();
+        loop {
+            let (segments, next) = self.journal.read(id, at).await.map_err(unavailable)?;
+            if segments.is_empty() {
+                return Ok(at.0 + 1);
+            }
+            at = next;
+        }
+    }
+
+    /// Jobs, groups and zones as they are now, for dashboards.
+    pub async fn snapshot(&self) -> serde_json::Value {
+        let jobs: Vec<_> = {
+            let live = self.live.lock();
+            live.values()
+                .map(|handle| {
+                    let view = handle.view();
+                    serde_json::json!({
+                        "id": handle.job.id().to_string(),
+                        "owner": handle.job.record.owner.to_string(),
+                        "name": handle.job.record.definition.name,
+                        "state": view.state(),
+                        "cancelled": view.job.is_cancelled(),
+                        "stats": view.stats,
+                        "timeCreated": handle.job.record.created.to_iso(),
+                    })
+                })
+                .collect()
+        };
+        let groups = match &self.engine {
+            Some(engine) => engine.parts.agent.snapshot().await,
+            None => Vec::new(),
+        };
+        let groups: Vec<_> = groups
+            .into_iter()
+            .map(|group| {
+                let streams = group.streams.iter().map(|(id, state)| {
+                    serde_json::json!({ "id": id, "state": state.name() })
+                });
+                serde_json::json!({
+                    "job": group.key.job.to_string(),
+                    "phase": group.key.phase,
+                    "queued": group.queued,
+                    "streams": streams.collect::<Vec<_>>(),
+                })
+            })
+            .collect();
+        let zones = match &self.deps.zones {
+            Ok(zones) => {
+                let stats = zones.stats();
+                serde_json::json!({
+                    "capacity": zones.capacity(),
+                    "uninit": stats.uninit,
+                    "ready": stats.ready,
+                    "busy": stats.busy,
+                    "disabled": stats.disabled,
+                    "resets": stats.resets,
+                })
+            }
+            Err(reason) => serde_json::json!({ "unavailable": reason }),
+        };
+        serde_json::json!({ "jobs": jobs, "groups": groups, "zones": zones })
+    }
+
+    /// Goes on with every job that is not archived.
+    async fn resume(&self) -> Result<(), StartError> {
+        let Some(engine) = &self.engine else {
+            return Ok(());
+        };
+        for id in self.journal.live().await.map_err(StartError::journal)? {
+            let Some(record) = self.journal.job(id).await.map_err(StartError::journal)? else {
+                continue;
+            };
+            let replayed = replay(&self.journal, &record).await?;
+            tracing::info!(job_id = %id, segments = replayed.position.0, "job resumed");
+            self.supervise(engine, record, replayed);
+        }
+        Ok(())
+    }
+
+    /// Starts the owner task of a job.
+    fn supervise(&self, engine: &Engine, record: JobRecord, replayed: Replayed) {
+        let (reports_in, reports) = mpsc::channel(REPORTS);
+        let (mailbox_in, mailbox) = mpsc::channel(MAILBOX);
+        let id = record.id;
+        let phases = record.definition.phases.len();
+        let job = JobContext::new(record, self.shutdown.child_token(), reports_in);
+        let supervisor = Supervisor::new(id, phases, replayed.ledger, replayed.deletes);
+        let view = Arc::new(Mutex::new(supervisor.view()));
+        let handle = Arc::new(Handle {
+            job: Arc::clone(&job),
+            view: Arc::clone(&view),
+            mailbox: mailbox_in,
+        });
+        self.live.lock().insert(id, handle);
+        let owner = Owner {
+            parts: engine.parts.clone(),
+            job,
+            supervisor,
+            mailbox,
+            reports,
+            view,
+            position: replayed.position,
+            waiting: HashMap::new(),
+            tickets: 0,
+            feeds: HashMap::new(),
+            work: JoinSet::new(),
+        };
+        let (live, shutdown) = (Arc::clone(&self.live), self.shutdown.clone());
+        self.tasks.spawn(async move {
+            owner.run().await;
+            // At shutdown it is simply not finished; its status stays what it was.
+            if !shutdown.is_cancelled() {
+                live.lock().remove(&id);
+            }
+        });
+    }
+
+    fn engine(&self) -> Result<&Engine, JobError> {
+        self.engine.as_ref().ok_or_else(|| JobError::Unavailable {
+            reason: self.deps.zones.as_ref().err().cloned().unwrap_or_default(),
+        })
+    }
+
+    fn handle(&self, owner: AccountId, id: JobId) -> Option<Arc<Handle>> {
+        let handle = self.live.lock().get(&id).cloned()?;
+        (handle.job.record.owner == owner).then_some(handle)
+    }
+
+    /// The record of a job that has no owner task, and what its log says.
+    async fn stored(&self, owner: AccountId, id: JobId) -> Result<(JobRecord, View), JobError> {
+        let record = self.journal.job(id).await.map_err(unavailable)?;
+        let record = record.filter(|r| r.owner == owner).ok_or(JobError::NotFound)?;
+        let view = match record.summary {
+            Some(summary) => View::archived(summary),
+            None => {
+                let replayed = replay(&self.journal, &record).await;
+                let replayed = replayed.map_err(|error| JobError::Unavailable {
+                    reason: error.to_string(),
+                })?;
+                let ledger = replayed.ledger;
+                View::new(ledger.state(), ledger.stats(), ledger.times())
+            }
+        };
+        Ok((record, view))
+    }
+
+    async fn request(
+        &self,
+        owner: AccountId,
+        id: JobId,
+        request: Request,
+    ) -> Result<(), JobError> {
+        let Some(handle) = self.handle(owner, id) else {
+            let (_, view) = self.stored(owner, id).await?;
+            self.engine()?;
+            let state = view.job.refusal_word();
+            return Err(JobError::InvalidState { id, state });
+        };
+        let (reply, answer) = oneshot::channel();
+        let message = Message { request, reply };
+        let sent = handle.mailbox.send(message).await.is_ok();
+        match answer.await {
+            Ok(answer) if sent => answer,
+            _ if handle.view().job.is_done() => {
+                let state = handle.view().job.refusal_word();
+                Err(JobError::InvalidState { id, state })
+            }
+            _ => Err(JobError::Unavailable {
+                reason: "the job's supervisor has ended".to_owned(),
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl Jobs for Service {
+    async fn create(&self, job: NewJob) -> Result<JobId, JobError> {
+        let engine = self.engine()?;
+        (self.deps.may_run)(job.owner).map_err(|reason| JobError::Unavailable { reason })?;
+        let record = JobRecord {
+            version: JobRecord::VERSION,
+            id: JobId::random(),
+            owner: job.owner,
+            principal: job.principal,
+            token: job.token,
+            definition: job.definition,
+            created: self.deps.clock.now(),
+            summary: None,
+        };
+        let id = record.id;
+        self.journal.create(&record).await.map_err(unavailable)?;
+        self.stats.log_commits.inc();
+        self.stats.jobs_created.inc();
+        let replayed = Replayed {
+            ledger: Ledger::new(id, &record.definition),
+            deletes: Vec::new(),
+            position: Position::default(),
+        };
+        self.supervise(engine, record, replayed);
+        Ok(id)
+    }
+
+    async fn status(&self, owner: AccountId, id: JobId) -> Result<JobStatus, JobError> {
+        if let Some(handle) = self.handle(owner, id) {
+            return Ok(archive::status(&handle.job.record, handle.view()));
+        }
+        let (record, view) = self.stored(owner, id).await?;
+        Ok(archive::status(&record, view))
+    }
+
+    async fn live(
+        &self,
+        owner: AccountId,
+        filter: &JobFilter,
+    ) -> Result<Vec<JobStatus>, JobError> {
+        let mut found: Vec<(Arc<Handle>, View)> = self
+            .live
+            .lock()
+            .values()
+            .filter(|handle| handle.job.record.owner == owner)
+            .map(|handle| (Arc::clone(handle), handle.view()))
+            .filter(|(handle, view)| {
+                let name = &handle.job.record.definition.name;
+                !view.job.is_done()
+                    && filter.state.is_none_or(|state| state == view.state())
+                    && filter.name.as_ref().is_none_or(|wanted| wanted == name)
+            })
+            .collect();
+        found.sort_by_key(|(handle, _)| {
+            std::cmp::Reverse((handle.job.record.created, handle.job.id()))
+        });
+        found.truncate(filter.limit);
+        let status = |(handle, view): (Arc<Handle>, View)| archive::status(&handle.job.record, view);
+        Ok(found.into_iter().map(status).collect())
+    }
+
+    async fn add_inputs(
+        &self,
+        owner: AccountId,
+        id: JobId,
+        names: Vec<String>,
+    ) -> Result<(), JobError> {
+        self.request(owner, id, Request::AddInputs(names)).await
+    }
+
+    async fn end_input(&self, owner: AccountId, id: JobId) -> Result<(), JobError> {
+        self.request(owner, id, Request::EndInput).await
+    }
+
+    async fn cancel(&self, owner: AccountId, id: JobId) -> Result<(), JobError> {
+        self.request(owner, id, Request::Cancel).await
+    }
+
+    async fn list(
+        &self,
+        owner: AccountId,
+        id: JobId,
+        what: JobList,
+    ) -> Result<BoxStream<'static, Result<String, JobError>>, JobError> {
+        let record = match self.handle(owner, id) {
+            Some(handle) => handle.job.record.clone(),
+            None => {
+                let record = self.journal.job(id).await.map_err(unavailable)?;
+                record.filter(|r| r.owner == owner).ok_or(JobError::NotFound)?
+            }
+        };
+        let lines = lines(self.journal.clone(), &record, what, Form::Live);
+        Ok(lines.map(|line| line.map_err(unavailable)).boxed())
+    }
+}
+
+impl Live {
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Arc<Handle>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Handle {
+    fn view(&self) -> View {
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A job as its log leaves it.
+struct Replayed {
+    ledger: Ledger,
+    /// Deletions that may or may not have been made.
+    deletes: Vec<Arc<str>>,
+    position: Position,
+}
+
+async fn replay(journal: &Journal, record: &JobRecord) -> Result<Replayed, StartError> {
+    let mut ledger = Ledger::new(record.id, &record.definition);
+    let mut deletes = Vec::new();
+    let mut position = Position::default();
+    loop {
+        let (segments, next) = journal
+            .read(record.id, position)
+            .await
+            .map_err(StartError::journal)?;
+        if segments.is_empty() {
+            break;
+        }
+        position = next;
+        for segment in &segments {
+            let consequences = ledger.apply(segment);
+            let consequences = consequences.map_err(|source| StartError::log(record.id, source))?;
+            deletes.extend(consequences.into_iter().filter_map(|c| match c {
+                Consequence::Delete(name) => Some(name),
+                Consequence::NewItem(_) => None,
+            }));
+        }
+    }
+    if ledger.state() != Job::Open && ledger.state() != Job::Ended {
+        deletes.clear();
+    }
+    Ok(Replayed {
+        ledger,
+        deletes,
+        position,
+    })
+}
+
+fn unavailable(error: JournalError) -> JobError {
+    tracing::warn!(
+        error = chain(&error),
+        "records of a job not available"
+    );
+    JobError::Unavailable {
+        reason: error.to_string(),
+    }
+}

@@ -1,0 +1,171 @@
+//! From a finished job to the objects that its owner keeps. Source: marlin.md section 14.
+//!
+//! Everything is read from the log, so an archiver that was cut off begins again and ends the same.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use libmanta::marlin::{JobList, JobStatus};
+
+use crate::context::JobContext;
+use crate::error::chain;
+use crate::front_door::{FrontDoorError, full};
+use crate::job::JobEvent;
+use crate::journal::{Journal, JournalError, Position};
+use crate::lists::{Form, lines};
+use crate::record::{Entry, JobRecord, Segment, Summary};
+use crate::supervisor::View;
+use crate::supervisor::owner::{Parts, retry, write};
+
+/// Longest pause between attempts, for a job whose archive is refused again and again.
+const PAUSE_MAX: Duration = Duration::from_secs(600);
+
+const LISTS: [(&str, JobList); 4] = [
+    ("in.txt", JobList::Inputs),
+    ("out.txt", JobList::Outputs),
+    ("fail.txt", JobList::Failures),
+    ("err.txt", JobList::Errors),
+];
+
+pub(crate) struct Archive {
+    pub(crate) parts: Parts,
+    pub(crate) job: Arc<JobContext>,
+    pub(crate) view: Arc<Mutex<View>>,
+    pub(crate) position: Position,
+}
+
+impl Archive {
+    pub(crate) async fn run(mut self) {
+        let started = self.parts.deps.clock.now();
+        let segments = [Segment::new(started, vec![Entry::ArchiveStarted])];
+        write(&self.parts, &self.job, self.position, &segments).await;
+        self.position = self.position.next();
+        self.update(|view| view.times.archive_started = Some(started), JobEvent::ArchiveStarted);
+        let mut pause = Duration::from_secs(1);
+        while let Err(error) = self.upload().await {
+            let error = chain(&error);
+            tracing::warn!(job_id = %self.job.id(), error, "job not archived, trying again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+        self.finish().await;
+    }
+
+    async fn upload(&self) -> Result<(), FrontDoorError> {
+        let directory = self.job.area.trim_end_matches("/stor");
+        let uploads = LISTS.map(|(name, what)| {
+            let lines = lines(
+                self.parts.journal.clone(),
+                &self.job.record,
+                what,
+                Form::Archived,
+            );
+            self.put_list(format!("{directory}/{name}"), lines)
+        });
+        let done = self.parts.deps.clock.now();
+        let result = async {
+            futures_util::future::try_join_all(uploads).await?;
+            let live = format!("{directory}/live");
+            self.parts.front_door.delete(self.job.token(), &live).await?;
+            self.put_status(&format!("{directory}/job.json"), done).await
+        };
+        match result.await {
+            // The user removed the job's directory and does not want this.
+            Err(error) if error.is_missing_directory() => Ok(()),
+            result => result,
+        }
+    }
+
+    async fn put_list(
+        &self,
+        name: String,
+        lines: BoxStream<'static, Result<String, JournalError>>,
+    ) -> Result<(), FrontDoorError> {
+        let frames = lines
+            .ready_chunks(256)
+            .map(|lines| {
+                let mut text = String::new();
+                for line in lines {
+                    text.push_str(&line?);
+                    text.push('\n');
+                }
+                Ok(Frame::data(Bytes::from(text)))
+            })
+            .map_err(|error: JournalError| error.into());
+        let body = StreamBody::new(frames).boxed_unsync();
+        let token = self.job.token();
+        let put = self.parts.front_door.put(token, &name, "text/plain", None, body);
+        put.await
+    }
+
+    async fn put_status(
+        &self,
+        name: &str,
+        done: libmanta::Timestamp,
+    ) -> Result<(), FrontDoorError> {
+        let mut view = self.view();
+        view.times.archive_done = Some(done);
+        let status = status(&self.job.record, view).to_json().to_string();
+        let size = status.len() as u64;
+        let body = full(Bytes::from(status));
+        let (token, door) = (self.job.token(), &self.parts.front_door);
+        door.put(token, name, "application/json", Some(size), body).await
+    }
+
+    /// Makes the end durable and the log needless for anything but the lists.
+    async fn finish(&self) {
+        let now = self.parts.deps.clock.now();
+        let view = self.view();
+        let record = JobRecord {
+            summary: Some(Summary {
+                cancelled: view.job.is_cancelled(),
+                stats: view.stats,
+                done: view.times.done.unwrap_or(now),
+                archive_started: view.times.archive_started.unwrap_or(now),
+                archive_done: now,
+            }),
+            ..self.job.record.clone()
+        };
+        let segment = Segment::new(now, vec![Entry::ArchiveDone]);
+        let journal: &Journal = &self.parts.journal;
+        retry(&self.parts, &self.job, || {
+            journal.finish(self.position, &segment, &record, now)
+        })
+        .await;
+        self.update(|view| view.times.archive_done = Some(now), JobEvent::ArchiveDone);
+    }
+
+    fn view(&self) -> View {
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn update(&self, change: impl FnOnce(&mut View), event: JobEvent) {
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut view);
+        match view.job.on(event) {
+            Ok(job) => view.job = job,
+            Err(error) => tracing::error!(job_id = %self.job.id(), %error, "archive out of order"),
+        }
+    }
+}
+
+/// The job as its owner sees it.
+pub(crate) fn status(record: &JobRecord, view: View) -> JobStatus {
+    JobStatus {
+        id: record.id,
+        definition: record.definition.clone(),
+        state: view.state(),
+        cancelled: view.job.is_cancelled(),
+        input_done: view.job != crate::job::Job::Open,
+        stats: view.stats,
+        time_created: record.created,
+        time_done: view.times.done,
+        time_archive_started: view.times.archive_started,
+        time_archive_done: view.times.archive_done,
+    }
+}

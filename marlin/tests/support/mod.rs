@@ -1,0 +1,352 @@
+//! A whole store but for its zones: two shards, two storage nodes, accounts, a front door, and marlin with
+//! recording zones. Everything lies in one temporary directory and goes with it.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::TryStreamExt;
+use libmanta::mahi::{Identity, Principal};
+use libmanta::mako::Shark;
+use libmanta::marlin::{
+    JobDefinition, JobError, JobList, JobState, JobStatus, Jobs, NewJob, Phase, PhaseKind,
+};
+use libmanta::moray::{Buckets, MakeDirectory, Moray, Namespace, shard::Shard};
+use libmanta::triton::Zones;
+use libmanta::{Account, Clock, JobId, ObjectKey, StorageId, SystemClock};
+use manta_client::{Auth, Client, ListOptions, Payload, PutOptions};
+use tempfile::TempDir;
+use testkit::zones::RecordingZones;
+
+pub const LOGIN: &str = "user";
+/// Longer than anything here takes, shorter than a test runner waits.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+pub struct Store {
+    pub dir: TempDir,
+    pub zones: Arc<RecordingZones>,
+    pub account: Arc<Account>,
+    pub client: Client,
+    pub marlin: Arc<marlin::Service>,
+    pub router: Arc<electric_moray::Router>,
+    identity: Arc<mahi::Service>,
+    sharks: Vec<Arc<dyn Shark>>,
+    front_end: muskie::Handle,
+    url: String,
+    clock: Arc<dyn Clock>,
+}
+
+impl Store {
+    pub async fn start() -> Self {
+        Self::with_zones(4).await
+    }
+
+    pub async fn with_zones(zones: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let names = ["1.moray.test".to_owned(), "2.moray.test".to_owned()];
+        let shards = names.iter().map(|name| {
+            let path = dir.path().join(format!("{name}.sqlite"));
+            moray::Shard::open(moray::Config::new(name, path)).unwrap() as Arc<dyn Shard>
+        });
+        let ring = electric_moray::Ring::new(64, &names).unwrap();
+        let router = Arc::new(electric_moray::Router::new(ring, shards.collect()).unwrap());
+        let buckets: Arc<dyn Buckets> = router.clone();
+        let identity =
+            mahi::Service::open(Arc::clone(&buckets), mahi::Config::new([7; 32]), clock.clone())
+                .await
+                .unwrap();
+        let account = mahi::NewAccount {
+            login: LOGIN.to_owned(),
+            operator: false,
+        };
+        let account = identity.create_account(account).await.unwrap();
+        let sharks: Vec<Arc<dyn Shark>> = (1..=2)
+            .map(|n| {
+                let id = StorageId::new(&format!("{n}.stor.test"));
+                let config = mako::Config::new(id, format!("az{n}"), dir.path().join(format!("stor{n}")));
+                mako::Store::open(config).unwrap() as Arc<dyn Shark>
+            })
+            .collect();
+        let listener = muskie::Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let url = format!("http://{}", listener.local_addr());
+        let zones = RecordingZones::new(zones);
+        let tools = tools_dir(dir.path());
+        let principal = principal(&account);
+        let token = identity.mint_token(&principal);
+        let client = Client::new(manta_client::Config::new(
+            url.clone(),
+            LOGIN,
+            Auth::Token(token.into()),
+        ))
+        .unwrap();
+        let marlin = marlin::start(
+            config(&url, dir.path(), &tools),
+            deps(&zones, &router, &identity, &sharks, &clock),
+        )
+        .await
+        .unwrap();
+        let moray: Arc<dyn Moray> = router.clone();
+        let front_end = listener.serve(
+            muskie::Config::default(),
+            muskie::Deps {
+                moray,
+                sharks: sharks.clone(),
+                identity: identity.clone(),
+                jobs: marlin.clone(),
+                clock: clock.clone(),
+                extra_metrics: Box::new(|_| {}),
+            },
+        );
+        Self {
+            dir,
+            zones,
+            account,
+            client,
+            marlin,
+            router,
+            identity,
+            sharks,
+            front_end,
+            url,
+            clock,
+        }
+    }
+
+    /// Ends marlin in the middle of whatever it does and starts it anew over the same records.
+    pub async fn restart_marlin(&mut self) {
+        self.marlin.shutdown().await;
+        self.marlin = marlin::start(
+            config(&self.url, self.dir.path(), &tools_dir(self.dir.path())),
+            deps(&self.zones, &self.router, &self.identity, &self.sharks, &self.clock),
+        )
+        .await
+        .unwrap();
+    }
+
+    pub async fn stop(self) {
+        self.marlin.shutdown().await;
+        self.front_end.shutdown().await;
+        self.zones.shutdown().await;
+    }
+
+    pub async fn put(&self, path: &str, content: impl AsRef<[u8]>) {
+        let content = bytes::Bytes::copy_from_slice(content.as_ref());
+        let options = PutOptions {
+            parents: true,
+            ..PutOptions::default()
+        };
+        self.client.put(path, Payload::Bytes(content), options).await.unwrap();
+    }
+
+    pub async fn get(&self, path: &str) -> String {
+        let download = self.client.get(path, http::HeaderMap::new()).await;
+        let download = download.unwrap_or_else(|error| panic!("{path}: {error}"));
+        String::from_utf8(download.bytes(1 << 24).await.unwrap()).unwrap()
+    }
+
+    pub async fn exists(&self, path: &str) -> bool {
+        self.client.get(path, http::HeaderMap::new()).await.is_ok()
+    }
+
+    /// Every object below a directory.
+    pub async fn objects(&self, directory: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut left = vec![directory.to_owned()];
+        while let Some(directory) = left.pop() {
+            let mut listing = self.client.list(&directory, ListOptions::default()).unwrap();
+            while let Some(entry) = listing.next().await.unwrap() {
+                let path = format!("{directory}/{}", entry.name);
+                match entry.kind {
+                    manta_client::EntryKind::Directory => left.push(path),
+                    manta_client::EntryKind::Object => found.push(path),
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// Creates a job as the front door does, with its directories.
+    pub async fn create(&self, phases: Vec<Phase>) -> JobId {
+        let principal = principal(&self.account);
+        let job = NewJob {
+            owner: self.account.id,
+            token: self.identity.mint_token(&principal),
+            principal,
+            definition: JobDefinition {
+                name: "test".to_owned(),
+                transient: false,
+                phases,
+                options: None,
+            },
+        };
+        let id = self.marlin.create(job).await.unwrap();
+        for path in ["", "/live", "/stor"] {
+            let key = format!("/{}/jobs/{id}{path}", self.account.id);
+            let make = MakeDirectory {
+                key: ObjectKey::parse(&key).unwrap(),
+                mtime: self.clock.now(),
+                headers: Vec::new(),
+                roles: Vec::new(),
+            };
+            self.router.make_directory(make).await.unwrap();
+        }
+        id
+    }
+
+    pub async fn add(&self, id: JobId, names: &[&str]) -> Result<(), JobError> {
+        let names = names.iter().map(ToString::to_string).collect();
+        self.marlin.add_inputs(self.account.id, id, names).await
+    }
+
+    pub async fn end(&self, id: JobId) -> Result<(), JobError> {
+        self.marlin.end_input(self.account.id, id).await
+    }
+
+    pub async fn status(&self, id: JobId) -> JobStatus {
+        self.marlin.status(self.account.id, id).await.unwrap()
+    }
+
+    /// Runs a job to its end.
+    pub async fn run(&self, phases: Vec<Phase>, inputs: &[&str]) -> Finished {
+        let id = self.create(phases).await;
+        self.add(id, inputs).await.unwrap();
+        self.end(id).await.unwrap();
+        self.finish(id).await
+    }
+
+    /// Waits until a job is done and collects what it says.
+    pub async fn finish(&self, id: JobId) -> Finished {
+        let status = self.wait(id, |status| status.state == JobState::Done).await;
+        Finished {
+            id,
+            outputs: self.list(id, JobList::Outputs).await,
+            failures: self.list(id, JobList::Failures).await,
+            errors: self
+                .list(id, JobList::Errors)
+                .await
+                .iter()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect(),
+            status,
+        }
+    }
+
+    pub async fn wait(&self, id: JobId, what: impl Fn(&JobStatus) -> bool) -> JobStatus {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let status = self.status(id).await;
+            if what(&status) {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "still {status:?}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    pub async fn list(&self, id: JobId, what: JobList) -> Vec<String> {
+        let lines = self.marlin.list(self.account.id, id, what).await.unwrap();
+        lines.try_collect().await.unwrap()
+    }
+}
+
+pub struct Finished {
+    pub id: JobId,
+    pub status: JobStatus,
+    pub outputs: Vec<String>,
+    pub failures: Vec<String>,
+    pub errors: Vec<serde_json::Value>,
+}
+
+impl Finished {
+    /// Counters, lists and errors agree. Source: marlin.md section 1.4.
+    pub fn check(&self) {
+        let stats = self.status.stats;
+        assert_eq!(stats.outputs, self.outputs.len() as u64, "{stats:?}");
+        assert_eq!(stats.errors, self.errors.len() as u64, "{stats:?}");
+        assert_eq!(stats.tasks, stats.tasks_done, "{stats:?}");
+    }
+
+    pub fn error(&self) -> (&str, &str) {
+        assert_eq!(self.errors.len(), 1, "{:?}", self.errors);
+        (
+            self.errors[0]["code"].as_str().unwrap(),
+            self.errors[0]["message"].as_str().unwrap(),
+        )
+    }
+}
+
+pub fn map(exec: &str) -> Phase {
+    Phase {
+        kind: PhaseKind::Map,
+        exec: exec.to_owned(),
+        init: None,
+        assets: None,
+        count: None,
+        memory: None,
+        disk: None,
+        image: None,
+        uarg: None,
+    }
+}
+
+pub fn reduce(exec: &str, count: u8) -> Phase {
+    Phase {
+        kind: PhaseKind::Reduce,
+        count: Some(count),
+        ..map(exec)
+    }
+}
+
+fn principal(account: &Account) -> Principal {
+    Principal {
+        account: account.id,
+        login: account.login.clone(),
+        operator: account.operator,
+        from_job: true,
+    }
+}
+
+fn config(url: &str, dir: &Path, tools: &Path) -> marlin::Config {
+    marlin::Config {
+        tools_dir: tools.display().to_string(),
+        zone_idle: Duration::from_millis(200),
+        ..marlin::Config::new(url, dir.to_owned())
+    }
+}
+
+fn deps(
+    zones: &Arc<RecordingZones>,
+    router: &Arc<electric_moray::Router>,
+    identity: &Arc<mahi::Service>,
+    sharks: &[Arc<dyn Shark>],
+    clock: &Arc<dyn Clock>,
+) -> marlin::Deps {
+    marlin::Deps {
+        zones: Ok(Arc::clone(zones) as Arc<dyn Zones>),
+        buckets: router.clone(),
+        namespace: router.clone(),
+        identity: identity.clone(),
+        sharks: sharks.to_vec(),
+        clock: clock.clone(),
+        may_run: Arc::new(|_| Ok(())),
+    }
+}
+
+/// A directory with the in-zone tools under their names.
+fn tools_dir(dir: &Path) -> PathBuf {
+    let tools = dir.join("bin");
+    if !tools.is_dir() {
+        std::fs::create_dir(&tools).unwrap();
+        let test = std::env::current_exe().unwrap();
+        let target = test.parent().and_then(Path::parent).unwrap();
+        let program = target.join("examples/in_zone_tools");
+        assert!(program.is_file(), "{} is built with the tests", program.display());
+        for name in marlin::tools::NAMES {
+            std::os::unix::fs::symlink(&program, tools.join(name)).unwrap();
+        }
+    }
+    tools
+}

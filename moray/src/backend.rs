@@ -1,0 +1,3 @@
+//! Where the records lie. SQL is spoken below this line only.
+
+pub(crate) mod sqlite;

@@ -1,0 +1,182 @@
+//! Tables, pragmas and the format version.
+//!
+//! Children lie together, in the order of their names, under the number of their directory's row; a row has a
+//! number only while it is stored, and has children only while it is `open`, so numbers may be reused. What
+//! would surprise: the "directory" above the areas (`/<account>`) has a row like any other, always open.
+
+use std::fs::{File, OpenOptions};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::CommitFaults;
+use crate::config::Config;
+use crate::error::OpenError;
+
+/// `PRAGMA user_version` of the files this program writes.
+const FORMAT: i64 = 1;
+/// `PRAGMA application_id`: "MRAY".
+const APPLICATION_ID: i64 = 0x4d52_4159;
+/// All statements of the crate fit.
+const STATEMENTS_CACHED: usize = 64;
+
+/// Nobody else writes, so only recovery by another connection is ever waited for.
+pub(super) const BUSY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// `directory.state`: 1 probing, 2 open, 3 closing; `token` is set unless open.
+/// `entry`: a directory has no `object_id`; `creator` is null when it is the owner; `headers` and `roles` are
+/// null when empty; `mark` is the token of a removal.
+/// `deleted.sequence` never repeats, so forgetting twice is harmless.
+const TABLES: &str = "
+CREATE TABLE directory (
+    id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL UNIQUE,
+    state INTEGER NOT NULL,
+    token BLOB,
+    entries INTEGER NOT NULL
+) STRICT;
+CREATE TABLE entry (
+    directory INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    mtime_ms INTEGER NOT NULL,
+    object_id BLOB,
+    size_bytes INTEGER,
+    md5 BLOB,
+    content_type TEXT,
+    content_disposition TEXT,
+    creator BLOB,
+    copies BLOB,
+    headers BLOB,
+    roles BLOB,
+    mark BLOB,
+    PRIMARY KEY (directory, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX entry_mtime ON entry (directory, mtime_ms);
+CREATE INDEX entry_directories ON entry (directory, name) WHERE object_id IS NULL;
+CREATE INDEX entry_object ON entry (object_id) WHERE object_id IS NOT NULL;
+CREATE TABLE deleted (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    logged_ms INTEGER NOT NULL,
+    object_id BLOB NOT NULL,
+    creator BLOB NOT NULL,
+    copies BLOB NOT NULL
+) STRICT;
+CREATE INDEX deleted_object ON deleted (object_id);
+CREATE TABLE record (
+    bucket TEXT NOT NULL,
+    route TEXT NOT NULL,
+    key TEXT NOT NULL,
+    etag INTEGER NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (bucket, route, key)
+) STRICT, WITHOUT ROWID;
+";
+
+/// Opens the file for the writer; creates it when it is missing. What a killed process left in the
+/// write-ahead log is recovered here.
+pub(super) fn open_writer(
+    config: &Config,
+    faults: Option<&CommitFaults>,
+) -> Result<Connection, OpenError> {
+    let path = &config.path;
+    let sqlite = |source| OpenError::Sqlite {
+        path: path.clone(),
+        source,
+    };
+    create_file(path)?;
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | NO_MUTEX)
+            .map_err(sqlite)?;
+    check_format(&connection, path)?;
+    (|| {
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        connection.pragma_update(None, "cache_size", -i64::from(config.cache_kib))?;
+        tune(&connection)?;
+        if let Some(faults) = faults {
+            let faults = faults.clone();
+            connection.commit_hook(Some(move || faults.take()));
+        }
+        Ok(())
+    })()
+    .map_err(sqlite)?;
+    Ok(connection)
+}
+
+/// Opens the file for reading, while the writer has it open.
+pub(super) fn open_reader(config: &Config) -> Result<Connection, rusqlite::Error> {
+    let connection =
+        Connection::open_with_flags(&config.path, OpenFlags::SQLITE_OPEN_READ_ONLY | NO_MUTEX)?;
+    connection.pragma_update(None, "cache_size", -i64::from(config.cache_kib / 4))?;
+    tune(&connection)?;
+    Ok(connection)
+}
+
+/// Everything that `PRAGMA quick_check` finds wrong, in one line; `None` when nothing is.
+pub(super) fn damage(connection: &Connection) -> Result<Option<String>, rusqlite::Error> {
+    let finding: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok((finding != "ok").then_some(finding))
+}
+
+/// A connection never leaves the thread that uses it while in use.
+const NO_MUTEX: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
+
+fn tune(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    connection.busy_timeout(BUSY_PATIENCE)?;
+    // The journal of a savepoint stays in memory: it is worth nothing after a crash.
+    connection.pragma_update(None, "temp_store", "MEMORY")
+}
+
+/// The name of a new file must be durable before the first transaction in it is.
+fn create_file(path: &Path) -> Result<(), OpenError> {
+    let io = |source| OpenError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    match OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(_) => {
+            let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+            let parent = parent.unwrap_or(Path::new("."));
+            File::open(parent).and_then(|d| d.sync_all()).map_err(io)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(io(error)),
+    }
+}
+
+fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let sqlite = |source| OpenError::Sqlite {
+        path: path.to_owned(),
+        source,
+    };
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let found = pragma("user_version").map_err(sqlite)?;
+    let application = pragma("application_id").map_err(sqlite)?;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(sqlite)?;
+    if tables == 0 && found == 0 {
+        return connection
+            .execute_batch(&format!(
+                "BEGIN IMMEDIATE; {TABLES}
+                 PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;"
+            ))
+            .map_err(sqlite);
+    }
+    if application != APPLICATION_ID {
+        return Err(OpenError::NotOurs {
+            path: path.to_owned(),
+        });
+    }
+    if found > FORMAT {
+        return Err(OpenError::TooNew {
+            path: path.to_owned(),
+            found,
+            known: FORMAT,
+        });
+    }
+    Ok(())
+}

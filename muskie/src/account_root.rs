@@ -1,0 +1,41 @@
+//! `/:login`: a listing that is not stored anywhere, of the directories that always exist.
+//! Source: rest-api.md section 1.4.
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, StatusCode};
+
+use crate::errors::{Error, Result};
+use crate::exchange::Exchange;
+use crate::listing::{DIRECTORY_TYPE, RESULT_SET_SIZE};
+use crate::reply::Reply;
+use crate::response_body::Content;
+use crate::storage::Request;
+
+/// Fixed, and older than every store.
+const MTIME: &str = "2013-05-22T17:39:43.714Z";
+
+const MEMBERS: [&str; 4] = ["jobs", "public", "reports", "stor"];
+
+pub(crate) fn handle(request: &Request<'_>, exchange: &mut Exchange) -> Result<Reply> {
+    let may = request
+        .principal()
+        .is_some_and(|caller| caller.operator || caller.account == request.owner.id);
+    if !may {
+        return Err(request.forbidden());
+    }
+    if request.head.method != Method::GET && request.head.method != Method::HEAD {
+        return Err(Error::RootDirectory { method: request.method(), path: request.path() });
+    }
+    exchange.lists = request.head.method == Method::GET;
+    // Unlike that of other listings this marker is exclusive.
+    let marker = request.head.query.get("marker").unwrap_or_default();
+    let names: Vec<_> = MEMBERS.into_iter().filter(|name| *name > marker).collect();
+    let body: String = names
+        .iter()
+        .map(|name| format!("{{\"name\":\"{name}\",\"type\":\"directory\",\"mtime\":\"{MTIME}\"}}\n"))
+        .collect();
+    let mut reply = Reply::new(StatusCode::OK, Content::Full(body.into()));
+    reply.set(CONTENT_TYPE, HeaderValue::from_static(DIRECTORY_TYPE));
+    reply.set(RESULT_SET_SIZE.clone(), HeaderValue::from(names.len()));
+    Ok(reply)
+}

@@ -1,0 +1,68 @@
+//! What an operator may change about the front door.
+
+use std::time::Duration;
+
+use libmanta::moray::DIRECTORY_ENTRIES_MAX;
+
+/// Settings; the default of each is what `manta up` runs with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Sent as `x-server-name`; letters, digits, dots and dashes.
+    pub server_name: String,
+    /// Copies of an object whose request names no durability level.
+    pub copies_default: u8,
+    /// Highest durability level a request may ask for.
+    pub copies_max: u8,
+    /// Most a chunked upload may carry when it does not say. Source: rest-api.md section 3.1.
+    pub chunked_bytes_max: u64,
+    /// Entries of a directory beyond which no object is created in it.
+    pub directory_entries_max: u64,
+    /// Oldest `Date` a request may carry.
+    pub request_age_max: Duration,
+    /// Furthest the date of a signed request may be from our clock, either way.
+    pub clock_skew_max: Duration,
+    /// How long an upload may send nothing.
+    pub upload_stall: Duration,
+    /// How long a connection may rest between requests.
+    pub idle: Duration,
+    /// How long a client may take to send the head of a request, from its first byte.
+    pub head_timeout: Duration,
+    /// How long a client may take nothing of a response that is ready for it.
+    pub response_stall: Duration,
+    /// Connections served at once; more are told to come back.
+    pub connections_max: usize,
+    /// Uploads with a body at once; more are told to come back.
+    pub uploads_max: usize,
+    /// What is read and thrown away after a refusal, so that the client gets to reading the answer.
+    pub drain_bytes_max: u64,
+    /// How long that may take.
+    pub drain: Duration,
+    /// How long requests in flight may go on after `shutdown`.
+    pub shutdown_grace: Duration,
+    /// Images (semantic versions) that a job may demand.
+    pub job_images: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server_name: String::from("localhost"),
+            copies_default: 2,
+            copies_max: 9,
+            chunked_bytes_max: 51_200 << 20,
+            directory_entries_max: DIRECTORY_ENTRIES_MAX,
+            request_age_max: Duration::from_secs(600),
+            clock_skew_max: Duration::from_secs(300),
+            upload_stall: Duration::from_secs(45),
+            idle: Duration::from_secs(120),
+            head_timeout: Duration::from_secs(30),
+            response_stall: Duration::from_secs(120),
+            connections_max: 4096,
+            uploads_max: 512,
+            drain_bytes_max: 64 << 20,
+            drain: Duration::from_secs(5),
+            shutdown_grace: Duration::from_secs(30),
+            job_images: ["13.1.0", "13.3.4", "13.3.5", "13.3.6", "16.1.0"].map(String::from).into(),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Making and removing directories. Source: rest-api.md sections 2.1, 2.4.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ORIGIN};
+use libmanta::moray::{MakeDirectory, Parent};
+
+use crate::auth::check_role_tags;
+use crate::errors::{Error, Result};
+use crate::exchange::{Exchange, Head};
+use crate::reply::Reply;
+use crate::request_body::RequestBody;
+use crate::storage::{Request, Target};
+use crate::stored_headers;
+
+pub(crate) async fn make(
+    request: &Request<'_>,
+    target: Target,
+    exchange: &mut Exchange,
+    body: &mut RequestBody,
+) -> Result<Reply> {
+    let head = request.head;
+    if target.parent == Parent::Object {
+        return Err(Error::ParentNotDirectory { parent: head.path.parent().to_owned() });
+    }
+    check_role_tags(head)?;
+    body.discard().await?;
+    let make = MakeDirectory {
+        key: target.key,
+        mtime: request.server.clock.now(),
+        headers: stored_headers::collect(&head.headers),
+        roles: Vec::new(),
+    };
+    let moray = request.server.moray.clone();
+    let path = head.clone();
+    let made = request
+        .server
+        .to_the_end(async move {
+            let made = moray.make_directory(make).await;
+            made.map_err(|error| Error::from_namespace(error, "PUT", &path.path))
+        })
+        .await?;
+    // Whoever made it sees no date, and knows by that; what counts is the moment of the change.
+    exchange.found(made.before.as_ref());
+    let mut reply = Reply::no_content();
+    echo_origin(head, &mut reply);
+    Ok(reply)
+}
+
+pub(crate) async fn remove(request: &Request<'_>, target: Target) -> Result<Reply> {
+    let moray = request.server.moray.clone();
+    let head = request.head.clone();
+    request
+        .server
+        .to_the_end(async move {
+            let removed = moray.remove_directory(&target.key).await;
+            removed.map_err(|error| Error::from_namespace(error, "DELETE", &head.path))
+        })
+        .await?;
+    request.server.metrics.deleted_directories.fetch_add(1, Relaxed);
+    Ok(Reply::no_content())
+}
+
+/// A page that may write may also read the answer.
+pub(crate) fn echo_origin(head: &Head, reply: &mut Reply) {
+    if let Some(origin) = head.headers.get(ORIGIN) {
+        reply.set(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    }
+}

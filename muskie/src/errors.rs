@@ -1,0 +1,419 @@
+//! Every refusal of the front door, and what it looks like on the wire.
+//!
+//! [`Error::answer`] is the one place where a failure gets its status, code and message. It has no
+//! catch-all arm, so a new variant has to choose. Source: rest-api.md section 8.2.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use http::StatusCode;
+use libmanta::mahi::{IdentityError, InvalidToken};
+use libmanta::marlin::JobError;
+use libmanta::moray::{MorayError, NamespaceError};
+use libmanta::{JobId, PreconditionFailed};
+
+use crate::path::RequestPath;
+
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a request is refused. Paths are as the client sent them: cleaned, still escaped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Error {
+    AccountBlocked { login: String },
+    AccountDoesNotExist { login: String },
+    AuthorizationFailed { caller: String, path: String },
+    AuthorizationSchemeNotAllowed { scheme: String },
+    ContentDispositionInvalid { header: String },
+    ContentMd5Invalid,
+    ContentMd5Mismatch { computed: String, sent: String },
+    DirectoryDoesNotExist { parent: String },
+    DirectoryLimitExceeded { directory: String },
+    DirectoryNotEmpty { path: String },
+    InputNameTooLong { limit: usize },
+    Internal,
+    InvalidAlgorithm { algorithm: String },
+    InvalidAuthenticationToken(InvalidToken),
+    InvalidAuthorization,
+    InvalidContent { reason: String },
+    InvalidDurabilityLevel { max: u8 },
+    InvalidJob { reason: String },
+    InvalidJobState { id: JobId, state: &'static str },
+    InvalidKeyId,
+    InvalidLimit { value: String },
+    InvalidMaxContentLength { value: String },
+    InvalidParameter { name: &'static str, value: String },
+    InvalidResource { path: String },
+    InvalidRole { name: String },
+    InvalidRoleTag { name: String },
+    InvalidSignature,
+    InvalidSignatureHeader { reason: String },
+    InvalidUpdate { header: &'static str, on_directory: bool },
+    InvalidVersion { version: String, method: String, path: String },
+    IsDirectory { method: String, path: String },
+    KeyDoesNotExist { key: String },
+    MaxContentLengthExceeded { received_bytes: u64 },
+    MethodNotAllowed { method: String, allow: &'static str },
+    MultiRange,
+    NoRoute { path: String },
+    NotAcceptable { path: String, content_type: String },
+    NotEnoughSpace { megabytes: u64 },
+    NotFound { path: String },
+    ParentNotDirectory { parent: String },
+    PayloadTooLarge { limit: usize },
+    Precondition(PreconditionFailed),
+    QueryParameterForbidden { parameters: String },
+    RangeNotSatisfiable { size_bytes: u64 },
+    RequestExpired { date: String },
+    RootDirectory { method: String, path: String },
+    ServiceUnavailable,
+    SnaplinksDisabled,
+    StorageExhausted,
+    Throttled,
+    UnsupportedMediaType { media_type: String },
+    UploadAbandoned,
+    UploadTimeout,
+    UserDoesNotExist { account: String, user: String },
+}
+
+/// What the client sees of an [`Error`].
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) message: Cow<'static, str>,
+    /// Seconds to wait before trying again, where that may help.
+    pub(crate) retry_after: Option<&'static str>,
+}
+
+impl Answer {
+    fn new(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            code,
+            message: message.into(),
+            retry_after: None,
+        }
+    }
+
+    fn later(mut self, seconds: &'static str) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// The two keys in the documented order, no newline.
+    pub(crate) fn body(&self) -> String {
+        let mut body = Vec::with_capacity(32 + self.code.len() + self.message.len());
+        body.extend_from_slice(b"{\"code\":");
+        crate::json::string(&mut body, self.code);
+        body.extend_from_slice(b",\"message\":");
+        crate::json::string(&mut body, &self.message);
+        body.push(b'}');
+        String::from_utf8(body).unwrap_or_default()
+    }
+}
+
+const ALGORITHMS: &str = "RSA-SHA1, RSA-SHA256, RSA-SHA384, RSA-SHA512, DSA-SHA1, DSA-SHA256, \
+     ECDSA-SHA256, ECDSA-SHA384, ECDSA-SHA512, ED25519-SHA512";
+
+impl Error {
+    pub(crate) fn answer(&self) -> Answer {
+        use Answer as A;
+        match self {
+            Self::AccountBlocked { login } => {
+                A::new(403, "AccountBlocked", format!("{login} is not an active account"))
+            }
+            Self::AccountDoesNotExist { login } => {
+                A::new(403, "AccountDoesNotExist", format!("{login} does not exist"))
+            }
+            Self::AuthorizationFailed { caller, path } => A::new(
+                403,
+                "AuthorizationFailed",
+                format!("{caller} is not allowed to access {path}"),
+            ),
+            Self::AuthorizationSchemeNotAllowed { scheme } => A::new(
+                403,
+                "AuthorizationSchemeNotAllowed",
+                format!("{scheme} is not allowed (use 'signature')"),
+            ),
+            Self::ContentDispositionInvalid { header } => A::new(
+                400,
+                "BadRequest",
+                format!("invalid content-disposition header: {header}"),
+            ),
+            Self::ContentMd5Invalid => A::new(400, "BadRequest", "Content-MD5 invalid"),
+            Self::ContentMd5Mismatch { computed, sent } => A::new(
+                400,
+                "ContentMD5Mismatch",
+                format!("Content-MD5 expected {computed}, but was {sent}"),
+            ),
+            Self::DirectoryDoesNotExist { parent } => {
+                A::new(404, "DirectoryDoesNotExist", format!("{parent} does not exist"))
+            }
+            Self::DirectoryLimitExceeded { directory } => A::new(
+                409,
+                "DirectoryLimitExceeded",
+                format!("{directory} cannot exceed 1,000,000 entries"),
+            ),
+            Self::DirectoryNotEmpty { path } => {
+                A::new(400, "DirectoryNotEmpty", format!("{path} is not empty"))
+            }
+            Self::InputNameTooLong { limit } => A::new(
+                400,
+                "BadRequest",
+                format!("the name of an input cannot exceed {limit} bytes"),
+            ),
+            Self::Internal => A::new(500, "InternalError", "an unexpected error occurred"),
+            Self::InvalidAlgorithm { algorithm } => A::new(
+                401,
+                "InvalidAlgorithm",
+                format!(
+                    "{} is not a supported signing algorithm. Supported algorithms are {ALGORITHMS}",
+                    algorithm.to_ascii_uppercase()
+                ),
+            ),
+            Self::InvalidAuthenticationToken(why) => {
+                A::new(403, "InvalidAuthenticationToken", why.to_string())
+            }
+            Self::InvalidAuthorization => {
+                A::new(400, "InvalidHeader", "Invalid Authorization header")
+            }
+            Self::InvalidContent { reason } => {
+                A::new(400, "InvalidContent", format!("Invalid JSON: {reason}"))
+            }
+            Self::InvalidDurabilityLevel { max } => A::new(
+                400,
+                "InvalidDurabilityLevel",
+                format!("durability-level must be between 1 and {max}"),
+            ),
+            Self::InvalidJob { reason } => A::new(400, "InvalidJob", reason.clone()),
+            Self::InvalidJobState { id, state } => {
+                A::new(409, "InvalidJobState", format!("job {id} is in state '{state}'"))
+            }
+            Self::InvalidKeyId => {
+                A::new(403, "InvalidKeyId", "the KeyId token you provided is invalid")
+            }
+            Self::InvalidLimit { value } => A::new(
+                400,
+                "InvalidArgumentError",
+                format!("limit={value} is invalid: must be between [1, 1024]"),
+            ),
+            Self::InvalidMaxContentLength { value } => A::new(
+                400,
+                "InvalidMaxContentLength",
+                format!("{value} is an invalid max-content-length value"),
+            ),
+            Self::InvalidParameter { name, value } => A::new(
+                400,
+                "InvalidParameter",
+                format!("\"{value}\" is invalid for \"{name}\""),
+            ),
+            Self::InvalidResource { path } => {
+                A::new(400, "InvalidResource", format!("\"{path}\" is invalid"))
+            }
+            Self::InvalidRole { name } => {
+                A::new(409, "InvalidRole", format!("Role \"{name}\" is invalid."))
+            }
+            Self::InvalidRoleTag { name } => {
+                A::new(409, "InvalidRoleTag", format!("Role tag \"{name}\" is invalid."))
+            }
+            Self::InvalidSignature => A::new(
+                403,
+                "InvalidSignature",
+                "The signature we calculated does not match the one you sent",
+            ),
+            Self::InvalidSignatureHeader { reason } => A::new(
+                400,
+                "InvalidHeader",
+                format!("Invalid Signature Authorization header: {reason}"),
+            ),
+            Self::InvalidUpdate { header, on_directory: false } => {
+                A::new(400, "InvalidUpdate", format!("overwrite of \"{header}\" forbidden"))
+            }
+            Self::InvalidUpdate { header, on_directory: true } => A::new(
+                400,
+                "InvalidUpdate",
+                format!("overwrite of \"{header}\" forbidden on a directory"),
+            ),
+            Self::InvalidVersion { version, method, path } => A::new(
+                400,
+                "InvalidVersion",
+                format!("{version} is not supported by {method} {path}"),
+            ),
+            Self::IsDirectory { method, path } => A::new(
+                400,
+                "OperationNotAllowedOnDirectory",
+                format!("{path} is a directory: {method} is not allowed"),
+            ),
+            Self::KeyDoesNotExist { key } => {
+                A::new(403, "KeyDoesNotExist", format!("{key} does not exist"))
+            }
+            Self::MaxContentLengthExceeded { received_bytes } => A::new(
+                413,
+                "MaxContentLengthExceeded",
+                format!("request has exceeded {received_bytes} bytes"),
+            ),
+            Self::MethodNotAllowed { method, allow: _ } => {
+                A::new(405, "MethodNotAllowed", format!("{method} is not allowed"))
+            }
+            Self::MultiRange => {
+                A::new(501, "NotImplemented", "multi-range requests not supported")
+            }
+            Self::NoRoute { path } => {
+                A::new(404, "ResourceNotFound", format!("{path} does not exist"))
+            }
+            Self::NotAcceptable { path, content_type } => {
+                A::new(406, "NotAcceptable", format!("{path} accepts {content_type}"))
+            }
+            Self::NotEnoughSpace { megabytes } => A::new(
+                507,
+                "NotEnoughSpace",
+                format!("not enough free space for {megabytes} MB"),
+            ),
+            Self::NotFound { path } => {
+                A::new(404, "ResourceNotFound", format!("{path} was not found"))
+            }
+            Self::ParentNotDirectory { parent } => {
+                A::new(400, "ParentNotDirectory", format!("{parent} is not a directory"))
+            }
+            Self::PayloadTooLarge { limit } => {
+                A::new(413, "PayloadTooLarge", format!("Request body size exceeds {limit}"))
+            }
+            Self::Precondition(why) => A::new(412, "PreconditionFailed", why.to_string()),
+            Self::QueryParameterForbidden { parameters } => A::new(
+                403,
+                "QueryParameterForbidden",
+                format!("Use of these query parameters is restricted to operators: {parameters}"),
+            ),
+            Self::RangeNotSatisfiable { size_bytes: _ } => A::new(416, "RangeNotSatisfiable", ""),
+            Self::RequestExpired { date } => {
+                A::new(400, "RequestExpired", format!("Date header {date} is too old"))
+            }
+            Self::RootDirectory { method, path } => A::new(
+                400,
+                "OperationNotAllowedOnRootDirectory",
+                format!("{method} is not allowed on {path}"),
+            ),
+            Self::ServiceUnavailable => {
+                A::new(503, "ServiceUnavailable", "manta is unable to serve this request")
+                    .later("1")
+            }
+            Self::SnaplinksDisabled => A::new(
+                403,
+                "SnaplinksDisabledError",
+                "snaplinks have been disabled for this account",
+            ),
+            Self::StorageExhausted => {
+                A::new(503, "InternalError", "No storage nodes available for this request")
+                    .later("30")
+            }
+            Self::Throttled => {
+                A::new(503, "ThrottledError", "manta throttled this request").later("1")
+            }
+            Self::UnsupportedMediaType { media_type } => {
+                A::new(415, "UnsupportedMediaType", media_type.clone())
+            }
+            Self::UploadAbandoned => {
+                A::new(499, "UploadAbandoned", "request was aborted prematurely by the client")
+            }
+            Self::UploadTimeout => {
+                A::new(408, "UploadTimeout", "request took too long to send data")
+            }
+            Self::UserDoesNotExist { account, user } => {
+                A::new(403, "UserDoesNotExist", format!("{account}/{user} does not exist"))
+            }
+        }
+    }
+
+    /// What the tree said about the entry at `path`. `method` is for messages.
+    pub(crate) fn from_namespace(error: NamespaceError, method: &str, path: &RequestPath) -> Self {
+        let text = || path.as_str().to_owned();
+        let parent = || path.parent().to_owned();
+        match error {
+            NamespaceError::NotFound => Self::NotFound { path: text() },
+            NamespaceError::ParentNotFound => Self::DirectoryDoesNotExist { parent: parent() },
+            NamespaceError::ParentNotDirectory => Self::ParentNotDirectory { parent: parent() },
+            NamespaceError::IsDirectory => {
+                Self::IsDirectory { method: method.to_owned(), path: text() }
+            }
+            // Only a listing or a removal of a directory can say so, and both are chosen by what was
+            // looked up a moment before: the directory made way for an object in between.
+            NamespaceError::NotDirectory => Self::NotFound { path: text() },
+            NamespaceError::NotEmpty => Self::DirectoryNotEmpty { path: text() },
+            NamespaceError::DirectoryFull => Self::DirectoryLimitExceeded { directory: parent() },
+            NamespaceError::IsRoot => {
+                Self::RootDirectory { method: method.to_owned(), path: text() }
+            }
+            NamespaceError::Precondition(why) => Self::Precondition(why),
+            NamespaceError::Moray(why) => why.into(),
+        }
+    }
+
+    /// What the jobs said about the job addressed by `path`.
+    pub(crate) fn from_job(error: JobError, path: &RequestPath) -> Self {
+        match error {
+            JobError::NotFound => Self::NotFound { path: path.as_str().to_owned() },
+            JobError::InvalidState { id, state } => Self::InvalidJobState { id, state },
+            JobError::Unavailable { reason } => {
+                tracing::warn!(reason, "jobs are unavailable");
+                Self::ServiceUnavailable
+            }
+        }
+    }
+}
+
+impl From<MorayError> for Error {
+    fn from(error: MorayError) -> Self {
+        match error {
+            MorayError::Overloaded { shard } => {
+                tracing::warn!(shard, "metadata shard is overloaded");
+                Self::ServiceUnavailable
+            }
+            MorayError::Unavailable { shard, reason } => {
+                tracing::error!(shard, reason, "metadata shard is unavailable");
+                Self::ServiceUnavailable
+            }
+            MorayError::Corrupt { shard, reason } => {
+                tracing::error!(shard, reason, "metadata record does not decode");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<IdentityError> for Error {
+    fn from(error: IdentityError) -> Self {
+        tracing::error!(reason = error.reason, "accounts cannot be looked up");
+        Self::ServiceUnavailable
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let answer = self.answer();
+        write!(f, "{}: {}", answer.code, answer.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_has_code_and_message_and_is_escaped() {
+        let error = Error::NotFound { path: "/a/stor/\"\u{1}\u{e9}".into() };
+        assert_eq!(
+            error.answer().body(),
+            "{\"code\":\"ResourceNotFound\",\"message\":\"/a/stor/\\\"\\u0001\u{e9} was not found\"}"
+        );
+        assert_eq!(
+            Error::RangeNotSatisfiable { size_bytes: 6 }.answer().body(),
+            "{\"code\":\"RangeNotSatisfiable\",\"message\":\"\"}"
+        );
+    }
+
+    #[test]
+    fn statuses_outside_the_registry_are_kept() {
+        assert_eq!(Error::UploadAbandoned.answer().status.as_u16(), 499);
+        assert_eq!(Error::NotEnoughSpace { megabytes: 1 }.answer().status.as_u16(), 507);
+    }
+}

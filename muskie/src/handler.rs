@@ -1,0 +1,142 @@
+//! From a request to a response: the pipeline whose order decides which error wins.
+//! Source: rest-api.md section 0.5.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use futures_util::FutureExt as _;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, LOCATION};
+use http::{HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use libmanta::Timestamp;
+
+use crate::account_root;
+use crate::auth;
+use crate::client_stream::ConnectionState;
+use crate::errors::{Error, Result};
+use crate::exchange::{Exchange, Head};
+use crate::jobs;
+use crate::reply::Reply;
+use crate::request_body::RequestBody;
+use crate::response_body::ResponseBody;
+use crate::router::{self, Route};
+use crate::server::Server;
+use crate::storage;
+
+/// Whether a connection is served or only told to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    Welcome,
+    ComeBackLater,
+}
+
+/// Never fails: what goes wrong is a response too. Dropping the future means that the client is gone;
+/// changes under way go on, reads stop.
+pub(crate) async fn handle(
+    server: Arc<Server>,
+    connection: Arc<ConnectionState>,
+    remote: SocketAddr,
+    admission: Admission,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let (parts, incoming) = request.into_parts();
+    let head = Arc::new(Head::new(parts, remote));
+    let mut exchange = Box::new(Exchange::new(server.clone(), connection, head.clone()));
+    let expects_continue = head
+        .headers
+        .get(EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let mut body = RequestBody::new(incoming, expects_continue, server.config.upload_stall);
+
+    let answer = async {
+        if admission == Admission::ComeBackLater {
+            return Err(Error::Throttled);
+        }
+        answer(&server, &head, &mut exchange, &mut body).await
+    };
+    let reply = match AssertUnwindSafe(answer).catch_unwind().await {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(error)) => refuse(&error, &mut exchange),
+        Err(_) => {
+            server.metrics.panics.fetch_add(1, Relaxed);
+            tracing::error!(url = head.target(), "a request panicked");
+            refuse(&Error::Internal, &mut exchange)
+        }
+    };
+    exchange.received_bytes = body.received_bytes();
+    let reply = if admission == Admission::ComeBackLater { reply.closing() } else { reply };
+    let body_left = !body.is_complete();
+    reply.into_response(&server, &head, exchange, body_left)
+}
+
+fn refuse(error: &Error, exchange: &mut Exchange) -> Reply {
+    let answer = error.answer();
+    let reply = Reply::from_error(error, &answer);
+    exchange.error = Some(answer);
+    reply
+}
+
+async fn answer(
+    server: &Arc<Server>,
+    head: &Arc<Head>,
+    exchange: &mut Exchange,
+    body: &mut RequestBody,
+) -> Result<Reply> {
+    let (operation, route) = router::route(head)?;
+    exchange.operation = operation;
+    match route {
+        Route::Redirect => return Ok(redirect()),
+        Route::Ping => return Ok(ping()),
+        Route::Metrics => return Ok(metrics(server)),
+        Route::Account | Route::Storage(_) | Route::Jobs(_) => {}
+    }
+    router::check_version(head)?;
+    check_age(server, head)?;
+    let credentials = auth::credentials(server, head)?;
+    let caller = auth::authenticate(server, head, credentials).await?;
+    exchange.caller = caller.as_ref().map(|caller| caller.principal.login.to_string());
+    let owner = auth::owner(server, head, caller.as_ref()).await?;
+    exchange.owner = Some(owner.login.to_string());
+    let request = storage::Request { server, head, caller, owner };
+    match route {
+        Route::Redirect | Route::Ping | Route::Metrics => Ok(ping()),
+        Route::Account => account_root::handle(&request, exchange),
+        Route::Storage(verb) => storage::handle(&request, verb, exchange, body).await,
+        Route::Jobs(route) => jobs::handle(&request, &route, exchange, body).await,
+    }
+}
+
+/// Source: rest-api.md section 0.5 (3). A date that does not parse is dealt with where it is signed.
+fn check_age(server: &Server, head: &Head) -> Result<()> {
+    let Some(date) = head.header("date") else { return Ok(()) };
+    let Some(sent) = Timestamp::parse_http(&date) else { return Ok(()) };
+    if server.clock.now().since(sent) > server.config.request_age_max {
+        return Err(Error::RequestExpired { date });
+    }
+    Ok(())
+}
+
+fn redirect() -> Reply {
+    let mut reply = Reply::empty(StatusCode::FOUND);
+    let there = "http://apidocs.tritondatacenter.com/manta/";
+    reply.set(LOCATION, HeaderValue::from_static(there));
+    reply.set(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    reply
+}
+
+fn ping() -> Reply {
+    let mut reply = Reply::empty(StatusCode::OK);
+    reply.set(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    reply.bare().closing()
+}
+
+fn metrics(server: &Server) -> Reply {
+    let mut text = String::with_capacity(16 << 10);
+    server.metrics.render(&mut text);
+    (server.extra_metrics)(&mut text);
+    let mut reply = Reply::document(StatusCode::OK, "text/plain; version=0.0.4", text);
+    reply.set(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
+    reply.bare()
+}

@@ -1,0 +1,142 @@
+//! The names of what the front door does, for the audit and the metrics. A closed set, so that metrics are
+//! an array and their labels bounded.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Unrouted,
+    Ping,
+    Metrics,
+    Redirect,
+    GetAccount,
+    HeadAccount,
+    ChangeAccount,
+    Storage(Verb, Area),
+    CreateJob,
+    ListJobs,
+    GetJob,
+    AddJobInputs,
+    EndJobInput,
+    CancelJob,
+    GetJobInput,
+    GetJobOutput,
+    GetJobFailures,
+    GetJobErrors,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Get,
+    Head,
+    Delete,
+    PutObject,
+    PutDirectory,
+    PutMetadata,
+    PutLink,
+}
+
+/// The top-level directory that a path lies below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Area {
+    Stor,
+    Public,
+    Reports,
+    Jobs,
+}
+
+impl Area {
+    pub(crate) fn parse(segment: &str) -> Option<Self> {
+        match segment {
+            "stor" => Some(Self::Stor),
+            "public" => Some(Self::Public),
+            "reports" => Some(Self::Reports),
+            "jobs" => Some(Self::Jobs),
+            _ => None,
+        }
+    }
+}
+
+const STORAGE: [[&str; 4]; 7] = [
+    ["getstorage", "getpublicstorage", "getreports", "getjobstorage"],
+    ["headstorage", "headpublicstorage", "headreports", "headjobstorage"],
+    ["deletestorage", "deletepublicstorage", "deletereports", "deletejobstorage"],
+    ["putobject", "putpublicobject", "putreportsobject", "putjobobject"],
+    ["putdirectory", "putpublicdirectory", "putreportsdirectory", "putjobdirectory"],
+    ["putmetadata", "putpublicmetadata", "putreportsmetadata", "putjobmetadata"],
+    ["putlink", "putpubliclink", "putreportslink", "putjoblink"],
+];
+
+const OTHERS: [&str; 17] = [
+    "unrouted",
+    "ping",
+    "metrics",
+    "redirect",
+    "getaccount",
+    "headaccount",
+    "changeaccount",
+    "createjob",
+    "listjobs",
+    "getjob",
+    "addjobinputs",
+    "endjobinput",
+    "canceljob",
+    "getjobinput",
+    "getjoboutput",
+    "getjobfailures",
+    "getjoberrors",
+];
+
+impl Operation {
+    /// Indices are below this.
+    pub(crate) const COUNT: usize = OTHERS.len() + STORAGE.len() * 4;
+
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::Unrouted => 0,
+            Self::Ping => 1,
+            Self::Metrics => 2,
+            Self::Redirect => 3,
+            Self::GetAccount => 4,
+            Self::HeadAccount => 5,
+            Self::ChangeAccount => 6,
+            Self::CreateJob => 7,
+            Self::ListJobs => 8,
+            Self::GetJob => 9,
+            Self::AddJobInputs => 10,
+            Self::EndJobInput => 11,
+            Self::CancelJob => 12,
+            Self::GetJobInput => 13,
+            Self::GetJobOutput => 14,
+            Self::GetJobFailures => 15,
+            Self::GetJobErrors => 16,
+            Self::Storage(verb, area) => OTHERS.len() + verb as usize * 4 + area as usize,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        Self::name_of(self.index())
+    }
+
+    /// The name that belongs to an index.
+    pub(crate) fn name_of(index: usize) -> &'static str {
+        OTHERS
+            .get(index)
+            .or_else(|| STORAGE.as_flattened().get(index - OTHERS.len()))
+            .copied()
+            .unwrap_or("unrouted")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_index_has_its_own_name() {
+        let mut names: Vec<_> = (0..Operation::COUNT).map(Operation::name_of).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Operation::COUNT);
+        assert_eq!(Operation::Storage(Verb::Head, Area::Public).name(), "headpublicstorage");
+        assert_eq!(Operation::GetJobErrors.name(), "getjoberrors");
+    }
+}

@@ -1,0 +1,293 @@
+//! The listener, its connections, and their end.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use http::HeaderValue;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use libmanta::mahi::Identity;
+use libmanta::mako::Shark;
+use libmanta::marlin::Jobs;
+use libmanta::moray::Moray;
+use libmanta::{Clock, StorageId};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::SignatureCache;
+use crate::client_stream::{ClientStream, ConnectionState, Patience};
+use crate::config::Config;
+use crate::errors::{Error, Result};
+use crate::handler::{self, Admission};
+use crate::metrics::Metrics;
+
+/// Longest head of a request, and most bytes buffered for a connection on their way in or out. Names may
+/// be 4096 bytes, three times that when escaped, and user headers another 4096.
+const CONNECTION_BUFFER_BYTES: usize = 128 << 10;
+
+/// Connections beyond the limit that are told so at the same time; still more are closed at once.
+const REFUSALS_MAX: usize = 64;
+
+/// Who stands behind the ports that the front door calls.
+pub struct Deps {
+    pub moray: Arc<dyn Moray>,
+    pub sharks: Vec<Arc<dyn Shark>>,
+    pub identity: Arc<dyn Identity>,
+    pub jobs: Arc<dyn Jobs>,
+    pub clock: Arc<dyn Clock>,
+    /// Appends what other services count to the text of `/metrics`.
+    pub extra_metrics: Box<dyn Fn(&mut String) + Send + Sync>,
+}
+
+impl fmt::Debug for Deps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deps").field("sharks", &self.sharks).finish_non_exhaustive()
+    }
+}
+
+/// A bound address that is not served yet. Connections wait in its backlog.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Errors: whatever the system says about the address.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpListener::bind(address).await?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Starts to serve. Must be called inside a tokio runtime.
+    #[must_use]
+    pub fn serve(self, config: Config, deps: Deps) -> Handle {
+        let server = Arc::new(Server::new(config, deps));
+        let accepting = tokio::spawn(accept(self.socket, server.clone()));
+        Handle { server, address: self.address, accepting: tokio::sync::Mutex::new(Some(accepting)) }
+    }
+}
+
+/// A running front door. Dropping it stops it without waiting.
+pub struct Handle {
+    server: Arc<Server>,
+    address: SocketAddr,
+    accepting: tokio::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, lets requests in flight end within `Config::shutdown_grace`, cuts the rest, and
+    /// waits for writes that were already under way. Harmless when repeated.
+    pub async fn shutdown(&self) {
+        let server = &self.server;
+        server.draining.cancel();
+        if let Some(accepting) = self.accepting.lock().await.take()
+            && accepting.await.is_err()
+        {
+            tracing::error!("the accept loop panicked");
+        }
+        server.connections.close();
+        let grace = server.config.shutdown_grace;
+        if tokio::time::timeout(grace, server.connections.wait()).await.is_err() {
+            let left = server.connections.len();
+            tracing::warn!(connections = left, "requests cut at shutdown");
+            server.killing.cancel();
+            server.connections.wait().await;
+        }
+        server.writes.close();
+        server.writes.wait().await;
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.server.draining.cancel();
+        self.server.killing.cancel();
+    }
+}
+
+/// What all requests share.
+pub(crate) struct Server {
+    pub(crate) config: Config,
+    pub(crate) name: HeaderValue,
+    pub(crate) moray: Arc<dyn Moray>,
+    pub(crate) sharks: Vec<Arc<dyn Shark>>,
+    pub(crate) shark_by_id: HashMap<StorageId, Arc<dyn Shark>>,
+    pub(crate) identity: Arc<dyn Identity>,
+    pub(crate) jobs: Arc<dyn Jobs>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) extra_metrics: Box<dyn Fn(&mut String) + Send + Sync>,
+    pub(crate) metrics: Metrics,
+    pub(crate) signatures: SignatureCache,
+    pub(crate) uploads: Semaphore,
+    connection_permits: Arc<Semaphore>,
+    refusal_permits: Arc<Semaphore>,
+    connections: TaskTracker,
+    /// Changes that outlive the request that asked for them.
+    writes: TaskTracker,
+    draining: CancellationToken,
+    killing: CancellationToken,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    fn new(config: Config, deps: Deps) -> Self {
+        let name = HeaderValue::from_str(&config.server_name)
+            .unwrap_or_else(|_| HeaderValue::from_static("localhost"));
+        let shark_by_id =
+            deps.sharks.iter().map(|shark| (shark.storage_id().clone(), shark.clone())).collect();
+        Self {
+            name,
+            shark_by_id,
+            uploads: Semaphore::new(config.uploads_max),
+            connection_permits: Arc::new(Semaphore::new(config.connections_max)),
+            refusal_permits: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            config,
+            moray: deps.moray,
+            sharks: deps.sharks,
+            identity: deps.identity,
+            jobs: deps.jobs,
+            clock: deps.clock,
+            extra_metrics: deps.extra_metrics,
+            metrics: Metrics::default(),
+            signatures: SignatureCache::default(),
+            connections: TaskTracker::new(),
+            writes: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            killing: CancellationToken::new(),
+        }
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Runs a change to its end, also when the client hangs up and the request is dropped meanwhile.
+    pub(crate) async fn to_the_end<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        match self.writes.spawn(change).await {
+            Ok(result) => result,
+            Err(_) => {
+                self.metrics.panics.fetch_add(1, Relaxed);
+                tracing::error!("a change panicked");
+                Err(Error::Internal)
+            }
+        }
+    }
+}
+
+async fn accept(socket: TcpListener, server: Arc<Server>) {
+    loop {
+        let accepted = tokio::select! {
+            () = server.draining.cancelled() => return,
+            accepted = socket.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, remote)) => admit(stream, remote, &server),
+            Err(error) => {
+                // Descriptors ran out, or the client left before we came. Neither is worth spinning.
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
+
+fn admit(stream: TcpStream, remote: SocketAddr, server: &Arc<Server>) {
+    let (permit, admission) = match server.connection_permits.clone().try_acquire_owned() {
+        Ok(permit) => (permit, Admission::Welcome),
+        Err(_) => {
+            server.metrics.connections_refused.fetch_add(1, Relaxed);
+            match server.refusal_permits.clone().try_acquire_owned() {
+                Ok(permit) => (permit, Admission::ComeBackLater),
+                Err(_) => return,
+            }
+        }
+    };
+    let server = server.clone();
+    let tracker = server.connections.clone();
+    tracker.spawn(async move {
+        server.metrics.connections.fetch_add(1, Relaxed);
+        connection(stream, remote, &server, admission).await;
+        server.metrics.connections.fetch_sub(1, Relaxed);
+        drop(permit);
+    });
+}
+
+async fn connection(
+    stream: TcpStream,
+    remote: SocketAddr,
+    server: &Arc<Server>,
+    admission: Admission,
+) {
+    // A response must not wait for the acknowledgement of the one before it.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(error = &error as &dyn std::error::Error, "connection is gone already");
+        return;
+    }
+    let state = Arc::new(ConnectionState::default());
+    let patience = Patience::from(&server.config);
+    let io = TokioIo::new(ClientStream::new(stream, state.clone(), patience));
+    let service = service_fn(|request| {
+        let (server, state) = (server.clone(), state.clone());
+        async move {
+            let response = handler::handle(server, state, remote, admission, request).await;
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .max_buf_size(CONNECTION_BUFFER_BYTES)
+        .header_read_timeout(None)
+        .serve_connection(io, service);
+    tokio::pin!(connection);
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            biased;
+            result = connection.as_mut() => {
+                if let Err(error) = result {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "connection ended");
+                }
+                return;
+            }
+            () = server.draining.cancelled(), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = server.killing.cancelled() => return,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The tree: what happens to every request below `/:login/stor` and its siblings before it is known
+//! whether it concerns an object or a directory. Source: rest-api.md section 0.5 (10 to 14).
+
+use std::sync::Arc;
+
+use libmanta::mahi::{Access, Principal, authorize};
+use libmanta::moray::{Lookup, Parent};
+use libmanta::{Account, Entry, ObjectKey, Root};
+
+use crate::auth::Caller;
+use crate::directories;
+use crate::errors::{Error, Result};
+use crate::exchange::{Exchange, Head};
+use crate::listing;
+use crate::objects;
+use crate::operation::Verb;
+use crate::reply::Reply;
+use crate::request_body::RequestBody;
+use crate::server::Server;
+
+/// A request whose caller and owner are known.
+pub(crate) struct Request<'a> {
+    pub(crate) server: &'a Arc<Server>,
+    pub(crate) head: &'a Arc<Head>,
+    pub(crate) caller: Option<Caller>,
+    pub(crate) owner: Arc<Account>,
+}
+
+/// An entry that the caller may touch, and what was there a moment ago.
+pub(crate) struct Target {
+    pub(crate) key: ObjectKey,
+    pub(crate) entry: Option<Entry>,
+    pub(crate) parent: Parent,
+}
+
+impl Target {
+    /// Also when it is one of those that exist without a record.
+    pub(crate) fn is_directory(&self) -> bool {
+        match &self.entry {
+            Some(entry) => entry.is_directory(),
+            None => self.key.root().is_some(),
+        }
+    }
+}
+
+impl Request<'_> {
+    pub(crate) fn path(&self) -> String {
+        self.head.path.as_str().to_owned()
+    }
+
+    pub(crate) fn method(&self) -> String {
+        self.head.method.to_string()
+    }
+
+    pub(crate) fn principal(&self) -> Option<&Principal> {
+        self.caller.as_ref().map(|caller| &caller.principal)
+    }
+
+    pub(crate) fn is_operator(&self) -> bool {
+        self.principal().is_some_and(|principal| principal.operator)
+    }
+
+    pub(crate) fn forbidden(&self) -> Error {
+        let caller = self.principal().map_or("anonymous", |principal| principal.login.as_str());
+        Error::AuthorizationFailed { caller: caller.to_owned(), path: self.path() }
+    }
+
+    /// Whether the caller may touch what `key` names.
+    pub(crate) fn check_access(&self, access: Access, key: &ObjectKey) -> Result<()> {
+        if authorize(self.principal(), access, key) { Ok(()) } else { Err(self.forbidden()) }
+    }
+}
+
+pub(crate) async fn handle(
+    request: &Request<'_>,
+    verb: Verb,
+    exchange: &mut Exchange,
+    body: &mut RequestBody,
+) -> Result<Reply> {
+    let path = &request.head.path;
+    let key = path.key(request.owner.id)?;
+    let access = match verb {
+        Verb::Get | Verb::Head => Access::Read,
+        Verb::Delete
+        | Verb::PutObject
+        | Verb::PutDirectory
+        | Verb::PutMetadata
+        | Verb::PutLink => Access::Write,
+    };
+    // Strangers do not learn what exists.
+    if request.caller.is_none() {
+        request.check_access(access, &key)?;
+    }
+    let Lookup { entry, parent } = request.server.moray.lookup(&key).await?;
+    exchange.found(entry.as_ref());
+    let target = Target { key, entry, parent };
+    check_existence(request, verb, &target)?;
+    request.check_access(access, &target.key)?;
+    match verb {
+        Verb::Get | Verb::Head if target.is_directory() => {
+            listing::handle(request, target, exchange).await
+        }
+        Verb::Get | Verb::Head => objects::get::handle(request, target, exchange).await,
+        Verb::Delete if target.is_directory() => directories::remove(request, target).await,
+        Verb::Delete => objects::delete::handle(request, target, exchange).await,
+        Verb::PutDirectory => directories::make(request, target, exchange, body).await,
+        Verb::PutMetadata => objects::metadata::handle(request, target, exchange, body).await,
+        Verb::PutObject => Box::pin(objects::put::handle(request, target, exchange, body)).await,
+        Verb::PutLink => Err(Error::SnaplinksDisabled),
+    }
+}
+
+fn check_existence(request: &Request<'_>, verb: Verb, target: &Target) -> Result<()> {
+    if target.entry.is_some() {
+        return Ok(());
+    }
+    match verb {
+        Verb::Get | Verb::Head if target.key.root().is_some() => Ok(()),
+        // Not there, and yet not to be removed.
+        Verb::Delete if target.key.root() == Some(Root::Area) => Ok(()),
+        Verb::Get | Verb::Head | Verb::Delete => Err(Error::NotFound { path: request.path() }),
+        Verb::PutObject | Verb::PutDirectory | Verb::PutMetadata | Verb::PutLink => {
+            if target.parent == Parent::Missing {
+                let parent = request.head.path.parent().to_owned();
+                return Err(Error::DirectoryDoesNotExist { parent });
+            }
+            Ok(())
+        }
+    }
+}

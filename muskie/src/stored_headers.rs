@@ -1,0 +1,170 @@
+//! The headers of a request that are kept with an entry, and how they come back.
+//! Source: rest-api.md sections 3.1, 11.1, 11.2.
+
+use http::HeaderMap;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderName, ORIGIN,
+};
+
+use crate::latin1;
+
+/// Values of `m-` headers are taken while their sum stays below this; the rest is dropped silently.
+const USER_HEADER_BYTES_MAX: usize = 4096;
+
+const KEPT: [&str; 7] = [
+    "cache-control",
+    "surrogate-key",
+    "access-control-allow-origin",
+    "access-control-allow-methods",
+    "access-control-allow-headers",
+    "access-control-expose-headers",
+    "access-control-max-age",
+];
+
+/// What to keep of a request, in the order in which it came.
+pub(crate) fn collect(headers: &HeaderMap) -> Vec<(String, String)> {
+    let mut kept = Vec::new();
+    let mut user_bytes = 0;
+    for name in headers.keys() {
+        if KEPT.contains(&name.as_str()) {
+            kept.push((name.as_str().to_owned(), joined(headers, name)));
+        } else if is_user_header(name.as_str()) {
+            let value = joined(headers, name);
+            user_bytes += value.chars().count();
+            if user_bytes < USER_HEADER_BYTES_MAX {
+                kept.push((name.as_str().to_owned(), value));
+            }
+        }
+    }
+    kept
+}
+
+fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
+    latin1::get(headers, name).unwrap_or_default()
+}
+
+fn is_user_header(name: &str) -> bool {
+    name.strip_prefix("m-")
+        .and_then(|rest| rest.bytes().next())
+        .is_some_and(|first| first.is_ascii_alphanumeric() || first == b'_')
+}
+
+/// Lets anyone's page read what anyone may read.
+pub(crate) fn open_to_all_origins(kept: &mut Vec<(String, String)>) {
+    let name = ACCESS_CONTROL_ALLOW_ORIGIN.as_str();
+    if !kept.iter().any(|(kept, _)| kept == name) {
+        kept.push((name.to_owned(), String::from("*")));
+    }
+}
+
+/// Puts kept headers on the response to a read. Without an `Origin` the owner sees them as they are; with
+/// one they are the answer to a browser.
+pub(crate) fn restore(
+    kept: &[(String, String)],
+    request: &HeaderMap,
+    method: &str,
+    response: &mut HeaderMap,
+) {
+    let origin = request.get(ORIGIN);
+    let stored = |name: &HeaderName| {
+        kept.iter().find(|(kept, _)| kept == name.as_str()).map(|(_, value)| value.as_str())
+    };
+    let method_allowed = stored(&ACCESS_CONTROL_ALLOW_METHODS)
+        .is_none_or(|methods| methods.split(',').any(|m| m.trim() == method));
+    for (name, value) in kept {
+        let (Ok(name), Some(value)) = (name.parse::<HeaderName>(), latin1::encode(value)) else {
+            continue;
+        };
+        if !name.as_str().starts_with("access-control-") {
+            response.insert(name, value);
+            continue;
+        }
+        let Some(origin) = origin else {
+            response.insert(name, value);
+            continue;
+        };
+        if !method_allowed
+            || name == ACCESS_CONTROL_ALLOW_HEADERS
+            || name == ACCESS_CONTROL_MAX_AGE
+        {
+            continue;
+        }
+        if name == ACCESS_CONTROL_ALLOW_ORIGIN {
+            let wanted = latin1::decode(origin);
+            let allowed = latin1::decode(&value);
+            if allowed.split(',').map(str::trim).any(|one| one == "*" || one == wanted) {
+                response.insert(name, origin.clone());
+            }
+        } else if name == ACCESS_CONTROL_EXPOSE_HEADERS || name == ACCESS_CONTROL_ALLOW_METHODS {
+            response.insert(name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn map(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        map
+    }
+
+    fn names(kept: &[(String, String)]) -> Vec<&str> {
+        kept.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    #[test]
+    fn user_headers_are_kept_until_their_values_are_too_long() {
+        let long = "x".repeat(4000);
+        let headers = map(&[
+            ("m-a", &long),
+            ("m-", "no name"),
+            ("content-encoding", "gzip"),
+            ("m-b", &"y".repeat(95)),
+            ("cache-control", "no-cache"),
+            ("m-c", "z"),
+            ("surrogate-key", "k"),
+        ]);
+        assert_eq!(names(&collect(&headers)), ["m-a", "m-b", "cache-control", "surrogate-key"]);
+    }
+
+    #[test]
+    fn a_repeated_header_is_one_list() {
+        let kept = collect(&map(&[("m-a", "1"), ("m-a", "2")]));
+        assert_eq!(kept, [("m-a".to_owned(), "1, 2".to_owned())]);
+    }
+
+    fn restored(kept: &[(&str, &str)], origin: Option<&str>) -> HeaderMap {
+        let kept: Vec<_> = kept.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+        let request = origin.map_or_else(HeaderMap::new, |origin| map(&[("origin", origin)]));
+        let mut response = HeaderMap::new();
+        restore(&kept, &request, "GET", &mut response);
+        response
+    }
+
+    #[test]
+    fn browsers_see_what_concerns_them() {
+        let kept = [
+            ("access-control-allow-origin", "http://a, http://b"),
+            ("access-control-max-age", "5"),
+            ("access-control-expose-headers", "m-x"),
+            ("m-x", "1"),
+        ];
+        assert_eq!(restored(&kept, None).len(), 4);
+        let seen = restored(&kept, Some("http://b"));
+        assert_eq!(seen["access-control-allow-origin"], "http://b");
+        assert!(seen.contains_key("access-control-expose-headers") && seen.contains_key("m-x"));
+        assert!(!seen.contains_key("access-control-max-age"));
+        let stranger = restored(&kept, Some("http://c"));
+        assert!(!stranger.contains_key("access-control-allow-origin"));
+        let put_only = [("access-control-allow-origin", "*"), ("access-control-allow-methods", "PUT")];
+        assert!(restored(&put_only, Some("http://c")).is_empty());
+    }
+}

@@ -1,0 +1,201 @@
+//! A whole store in a temporary directory, in this process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use electric_moray::{Ring, Router};
+use httpsig::PrivateKey;
+use libmanta::mako::Shark;
+use libmanta::moray::Moray;
+use libmanta::{Clock, StorageId, SystemClock};
+use mahi::{NewAccount, Service};
+use muskie::{Config, Deps, Handle, Listener};
+use tempfile::TempDir;
+use testkit::jobs::MemJobs;
+
+use crate::client::{Request, Response};
+
+const ALICE_KEY: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEICv/Jpo8RbbZtEvm9NqwXTuGZ5V7h+j0wqXGmIqw08vZ
+-----END PRIVATE KEY-----
+";
+const POSEIDON_KEY: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIKybuhvpXxZ0jpSxlNItZ3/GUFn3vRFxMpV+Kr41jmtU
+-----END PRIVATE KEY-----
+";
+
+/// Somebody who can sign.
+pub(crate) struct User {
+    pub(crate) login: &'static str,
+    pub(crate) key: PrivateKey,
+}
+
+impl User {
+    pub(crate) fn key_id(&self) -> String {
+        format!("/{}/keys/{}", self.login, self.key.public().md5_fingerprint())
+    }
+}
+
+/// Accounts `alice` and `bob` with the same key, and the operator `poseidon` with another.
+pub(crate) struct Store {
+    pub(crate) handle: Handle,
+    pub(crate) address: SocketAddr,
+    pub(crate) moray: Arc<dyn Moray>,
+    pub(crate) makos: Vec<Arc<mako::Store>>,
+    pub(crate) identity: Arc<Service>,
+    pub(crate) jobs: Arc<MemJobs>,
+    pub(crate) alice: User,
+    pub(crate) bob: User,
+    pub(crate) poseidon: User,
+    directory: TempDir,
+}
+
+pub(crate) async fn start() -> Store {
+    start_with(|_| {}).await
+}
+
+pub(crate) async fn start_with(configure: impl FnOnce(&mut Config)) -> Store {
+    start_wrapped(configure, |shark| shark).await
+}
+
+/// `wrap` may put something between the front door and each storage node.
+pub(crate) async fn start_wrapped(
+    configure: impl FnOnce(&mut Config),
+    wrap: impl Fn(Arc<dyn Shark>) -> Arc<dyn Shark>,
+) -> Store {
+    let directory = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let names = ["1.moray.local", "2.moray.local"].map(String::from);
+    let shards = names
+        .iter()
+        .map(|name| {
+            let path = directory.path().join(format!("{name}.sqlite"));
+            let shard: Arc<dyn libmanta::moray::shard::Shard> =
+                moray::Shard::open(moray::Config::new(name.clone(), path)).unwrap();
+            shard
+        })
+        .collect();
+    let ring = Ring::new(Ring::SLOTS_DEFAULT, &names).unwrap();
+    let moray = Arc::new(Router::new(ring, shards).unwrap());
+    let makos: Vec<_> = (1..=3)
+        .map(|n| {
+            let id = StorageId::new(&format!("{n}.stor.local"));
+            let path = directory.path().join(format!("stor{n}"));
+            mako::Store::open(mako::Config::new(id, format!("az{n}"), path)).unwrap()
+        })
+        .collect();
+    let identity =
+        Service::open(moray.clone(), mahi::Config::new([7; 32]), clock.clone()).await.unwrap();
+    let user = |login, pem: &str| User { login, key: PrivateKey::parse(pem).unwrap() };
+    let alice = user("alice", ALICE_KEY);
+    let bob = user("bob", ALICE_KEY);
+    let poseidon = user("poseidon", POSEIDON_KEY);
+    for user in [&alice, &bob, &poseidon] {
+        let operator = user.login == "poseidon";
+        let new = NewAccount { login: user.login.to_owned(), operator };
+        identity.create_account(new).await.unwrap();
+        identity.add_key(user.login, &user.key.public().to_openssh()).await.unwrap();
+    }
+    let jobs = Arc::new(MemJobs::new(clock.clone()));
+    let mut config = Config { server_name: "front.test".into(), ..Config::default() };
+    config.shutdown_grace = Duration::from_secs(5);
+    configure(&mut config);
+    let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let address = listener.local_addr();
+    let sharks = makos.iter().map(|mako| wrap(mako.clone())).collect();
+    let deps = Deps {
+        moray: moray.clone(),
+        sharks,
+        identity: identity.clone(),
+        jobs: jobs.clone(),
+        clock,
+        extra_metrics: Box::new(|text| text.push_str("extra_total 1\n")),
+    };
+    let handle = listener.serve(config, deps);
+    Store { handle, address, moray, makos, identity, jobs, alice, bob, poseidon, directory }
+}
+
+impl Store {
+    /// Sends a request signed by alice.
+    pub(crate) async fn send(&self, request: Request) -> Response {
+        request.signed_by(&self.alice).send(self.address).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.send(Request::new("GET", path)).await
+    }
+
+    pub(crate) async fn head(&self, path: &str) -> Response {
+        self.send(Request::new("HEAD", path)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Response {
+        self.send(Request::new("DELETE", path)).await
+    }
+
+    pub(crate) async fn mkdir(&self, path: &str) -> Response {
+        let request = Request::new("PUT", path);
+        self.send(request.header("content-type", "application/json; type=directory").body("")).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: impl Into<Vec<u8>>) -> Response {
+        self.send(Request::new("PUT", path).body(body)).await
+    }
+
+    /// The files in which copies lie, checksum files and temporaries not counted.
+    pub(crate) fn copy_files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for n in 1..=3 {
+            collect(&self.directory.path().join(format!("stor{n}")), &mut files);
+        }
+        files.retain(|path| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            name.parse::<libmanta::ObjectId>().is_ok()
+        });
+        files
+    }
+
+    /// Bytes of files that belong to no finished copy.
+    pub(crate) fn metrics_line(&self, text: &str, name: &str) -> u64 {
+        let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
+        line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
+    }
+
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        let text = Request::new("GET", "/metrics").send(self.address).await.text();
+        self.metrics_line(&text, name)
+    }
+
+    /// Waits until a metric has a value.
+    pub(crate) async fn wait_metric(&self, name: &str, value: u64) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            let now = self.metric(name).await;
+            if now == value {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{name} is {now}, not {value}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.handle.shutdown().await;
+        for mako in &self.makos {
+            mako.close().await;
+        }
+    }
+}
+
+fn collect(directory: &std::path::Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else {
+            files.push(path);
+        }
+    }
+}

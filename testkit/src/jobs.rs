@@ -1,0 +1,201 @@
+//! Jobs that only exist in memory and do nothing by themselves: a stand-in for the compute port where only
+//! its front is tested. A test moves a job along with [`MemJobs::emit`] and [`MemJobs::finish`].
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use futures_core::stream::BoxStream;
+use futures_util::StreamExt as _;
+use libmanta::marlin::{JobError, JobFilter, JobList, JobState, JobStats, JobStatus, Jobs, NewJob};
+use libmanta::{AccountId, Clock, JobId};
+
+/// The compute port over a table.
+#[derive(Debug)]
+pub struct MemJobs {
+    clock: Arc<dyn Clock>,
+    jobs: Mutex<BTreeMap<JobId, MemJob>>,
+}
+
+/// A job and what it was given.
+#[derive(Clone, Debug)]
+pub struct MemJob {
+    pub new: NewJob,
+    pub status: JobStatus,
+    pub inputs: Vec<String>,
+    pub outputs: Vec<String>,
+    pub failures: Vec<String>,
+    pub errors: Vec<String>,
+    /// Sizes of the batches in which inputs came.
+    pub batches: Vec<usize>,
+}
+
+impl MemJobs {
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            jobs: Mutex::default(),
+        }
+    }
+
+    /// What is known of a job; `None` if there is none of that id.
+    #[must_use]
+    pub fn job(&self, id: JobId) -> Option<MemJob> {
+        self.lock().get(&id).cloned()
+    }
+
+    /// Adds lines to one of a job's lists. Does nothing if there is no such job.
+    pub fn emit(&self, id: JobId, what: JobList, lines: impl IntoIterator<Item = String>) {
+        if let Some(job) = self.lock().get_mut(&id) {
+            job.list_mut(what).extend(lines);
+        }
+    }
+
+    /// Ends a job. Does nothing if there is no such job.
+    pub fn finish(&self, id: JobId) {
+        let now = self.clock.now();
+        if let Some(job) = self.lock().get_mut(&id) {
+            job.status.state = JobState::Done;
+            job.status.time_done = Some(now);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<JobId, MemJob>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(
+        &self,
+        owner: AccountId,
+        id: JobId,
+        use_it: impl FnOnce(&mut MemJob) -> Result<T, JobError>,
+    ) -> Result<T, JobError> {
+        let mut jobs = self.lock();
+        let job = jobs.get_mut(&id).filter(|job| job.new.owner == owner);
+        use_it(job.ok_or(JobError::NotFound)?)
+    }
+}
+
+impl MemJob {
+    fn list_mut(&mut self, what: JobList) -> &mut Vec<String> {
+        match what {
+            JobList::Inputs => &mut self.inputs,
+            JobList::Outputs => &mut self.outputs,
+            JobList::Failures => &mut self.failures,
+            JobList::Errors => &mut self.errors,
+        }
+    }
+
+    fn check_open(&self) -> Result<(), JobError> {
+        let id = self.status.id;
+        let refuse = |state| Err(JobError::InvalidState { id, state });
+        match self.status.state {
+            JobState::Done => refuse("done"),
+            _ if self.status.cancelled => refuse("cancelled"),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Jobs for MemJobs {
+    async fn create(&self, new: NewJob) -> Result<JobId, JobError> {
+        let id = JobId::random();
+        let status = JobStatus {
+            id,
+            definition: new.definition.clone(),
+            state: JobState::Running,
+            cancelled: false,
+            input_done: false,
+            stats: JobStats::default(),
+            time_created: self.clock.now(),
+            time_done: None,
+            time_archive_started: None,
+            time_archive_done: None,
+        };
+        let job = MemJob {
+            new,
+            status,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            failures: Vec::new(),
+            errors: Vec::new(),
+            batches: Vec::new(),
+        };
+        self.lock().insert(id, job);
+        Ok(id)
+    }
+
+    async fn status(&self, owner: AccountId, id: JobId) -> Result<JobStatus, JobError> {
+        self.with(owner, id, |job| Ok(job.status.clone()))
+    }
+
+    async fn live(&self, owner: AccountId, filter: &JobFilter) -> Result<Vec<JobStatus>, JobError> {
+        let jobs = self.lock();
+        let wanted = |job: &&MemJob| {
+            job.new.owner == owner
+                && job.status.state != JobState::Done
+                && filter.state.is_none_or(|state| state == job.status.state)
+                && filter
+                    .name
+                    .as_ref()
+                    .is_none_or(|name| *name == job.status.definition.name)
+        };
+        let mut found: Vec<_> = jobs
+            .values()
+            .filter(wanted)
+            .map(|job| job.status.clone())
+            .collect();
+        found.sort_by_key(|status| std::cmp::Reverse(status.time_created));
+        found.truncate(filter.limit);
+        Ok(found)
+    }
+
+    async fn add_inputs(
+        &self,
+        owner: AccountId,
+        id: JobId,
+        names: Vec<String>,
+    ) -> Result<(), JobError> {
+        self.with(owner, id, |job| {
+            job.check_open()?;
+            if job.status.input_done {
+                return Err(JobError::InvalidState {
+                    id,
+                    state: "inputDone",
+                });
+            }
+            job.batches.push(names.len());
+            job.inputs.extend(names);
+            Ok(())
+        })
+    }
+
+    async fn end_input(&self, owner: AccountId, id: JobId) -> Result<(), JobError> {
+        self.with(owner, id, |job| {
+            job.check_open()?;
+            job.status.input_done = true;
+            Ok(())
+        })
+    }
+
+    async fn cancel(&self, owner: AccountId, id: JobId) -> Result<(), JobError> {
+        self.with(owner, id, |job| {
+            job.check_open()?;
+            job.status.cancelled = true;
+            job.status.input_done = true;
+            Ok(())
+        })
+    }
+
+    async fn list(
+        &self,
+        owner: AccountId,
+        id: JobId,
+        what: JobList,
+    ) -> Result<BoxStream<'static, Result<String, JobError>>, JobError> {
+        let lines = self.with(owner, id, |job| Ok(job.list_mut(what).clone()))?;
+        Ok(futures_util::stream::iter(lines.into_iter().map(Ok)).boxed())
+    }
+}

@@ -1,0 +1,137 @@
+//! What the machine holds: processes, mounts, control groups, loop devices, files. Tests compare it before
+//! and after.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// A process and all that came from it, itself first. Gone ones are left out.
+#[must_use]
+pub fn process_tree(root: u32) -> Vec<u32> {
+    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for pid in process_ids() {
+        if let Some(parent) = parent_of(pid) {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let mut tree = vec![root];
+    let mut next = 0;
+    while next < tree.len() {
+        tree.extend(children.get(&tree[next]).into_iter().flatten());
+        next += 1;
+    }
+    tree.retain(|pid| Path::new(&format!("/proc/{pid}")).exists());
+    tree
+}
+
+/// All processes of the machine.
+#[must_use]
+pub fn process_ids() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name is in parentheses and may hold anything, parentheses included.
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()
+}
+
+/// Resident memory of one process, in bytes; 0 when it is gone.
+#[must_use]
+pub fn resident_bytes(pid: u32) -> u64 {
+    status_kib(pid, "VmRSS:") * 1024
+}
+
+/// The most resident memory that one process ever had, in bytes; 0 when it is gone.
+#[must_use]
+pub fn peak_resident_bytes(pid: u32) -> u64 {
+    status_kib(pid, "VmHWM:") * 1024
+}
+
+fn status_kib(pid: u32, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
+}
+
+/// What zones could leave behind, in a form that can be compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holdings {
+    pub mounts: BTreeSet<String>,
+    pub control_groups: BTreeSet<PathBuf>,
+    pub loop_devices: BTreeSet<String>,
+}
+
+impl Holdings {
+    /// What is there now.
+    pub fn now() -> Result<Self> {
+        let mounts = fs::read_to_string("/proc/self/mounts").context("read the mounts")?;
+        let mut control_groups = BTreeSet::new();
+        collect_directories(Path::new("/sys/fs/cgroup"), &mut control_groups);
+        let mut loop_devices = BTreeSet::new();
+        for entry in fs::read_dir("/sys/block")
+            .context("list block devices")?
+            .flatten()
+        {
+            if entry.path().join("loop/backing_file").exists() {
+                loop_devices.insert(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        Ok(Self {
+            mounts: mounts.lines().map(str::to_owned).collect(),
+            control_groups,
+            loop_devices,
+        })
+    }
+}
+
+fn collect_directories(directory: &Path, found: &mut BTreeSet<PathBuf>) {
+    // Groups come and go while we look; what cannot be listed any more is gone.
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            collect_directories(&entry.path(), found);
+            found.insert(entry.path());
+        }
+    }
+}
+
+/// Files (not directories) below a directory, with their sizes in bytes.
+pub fn files_below(directory: &Path) -> Result<BTreeMap<PathBuf, u64>> {
+    let mut files = BTreeMap::new();
+    let mut rest = vec![directory.to_path_buf()];
+    while let Some(directory) = rest.pop() {
+        let entries = match fs::read_dir(&directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            entries => entries.with_context(|| format!("list {}", directory.display()))?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => rest.push(entry.path()),
+                Ok(metadata) => {
+                    files.insert(entry.path(), metadata.len());
+                }
+                // Removed since it was listed.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(files)
+}
+
+#[must_use]
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

@@ -1,0 +1,381 @@
+//! Jobs, over the public API.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use tests::job::url;
+use tests::{Client, Job, Launch, Store, machine, wait_for};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn store() -> Result<Store> {
+    Launch::new().setting("jobs.zones = 2").start()
+}
+
+fn put(client: &mut Client, store: &Store, name: &str, content: &str) -> Result<String> {
+    let path = store.path(&format!("stor/{name}"));
+    client.put(&path, content)?.expect(204)?;
+    Ok(path)
+}
+
+#[test]
+fn words_are_counted() -> Result<()> {
+    let store = store()?;
+    let mut client = store.client()?;
+    let texts = [
+        "the cat and the dog\n",
+        "the end\nof the cat\n",
+        "and\n",
+        "",
+    ];
+    let mut inputs = Vec::new();
+    let mut expected: BTreeMap<&str, u64> = BTreeMap::new();
+    for (number, text) in texts.iter().enumerate() {
+        inputs.push(put(&mut client, &store, &format!("text{number}"), text)?);
+        text.split_whitespace()
+            .for_each(|word| *expected.entry(word).or_default() += 1);
+    }
+    let phases = json!([
+        {"type": "map", "exec": "tr -cs A-Za-z '\\n' | sed '/^$/d' | sort | uniq -c"},
+        {"type": "reduce", "exec": "awk '{ n[$2] += $1 } END { for (w in n) print w, n[w] }' | sort"},
+    ]);
+    let (job, done) = Job::run(&mut client, &store, &phases, &inputs, PATIENCE)?;
+    let counts = done.contents(&mut client)?;
+    ensure!(
+        counts.len() == 1,
+        "one reducer, one output: {:?}",
+        done.outputs
+    );
+    let expected: String = expected
+        .iter()
+        .map(|(word, count)| format!("{word} {count}\n"))
+        .collect();
+    ensure!(counts[0] == expected, "{} is not {expected}", counts[0]);
+    ensure!(
+        done.outputs[0].starts_with(&format!("{}/stor/reduce.1.", job.path())),
+        "{:?}",
+        done.outputs
+    );
+    ensure!(
+        done.status["stats"]["tasks"] == 5 && done.status["inputDone"] == true,
+        "{}",
+        done.status
+    );
+
+    // Kept for later: the definition and the lists, as objects.
+    let archived = wait_for("the archive", PATIENCE, || {
+        let response = client.get(&format!("{}/job.json", job.path()))?;
+        Ok((response.status == 200).then_some(response))
+    })?;
+    let archived: serde_json::Value = serde_json::from_slice(&archived.body)?;
+    ensure!(
+        archived["state"] == "done" && archived["phases"][1]["type"] == "reduce",
+        "{archived}"
+    );
+    let list = |client: &mut Client, name: &str| -> Result<Vec<String>> {
+        let text = client
+            .get(&format!("{}/{name}", job.path()))?
+            .expect(200)?
+            .text();
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        Ok(lines)
+    };
+    ensure!(list(&mut client, "in.txt")? == inputs, "in.txt");
+    ensure!(list(&mut client, "out.txt")? == done.outputs, "out.txt");
+    ensure!(
+        list(&mut client, "err.txt")?.is_empty() && list(&mut client, "fail.txt")?.is_empty(),
+        "err.txt"
+    );
+    store.finish()
+}
+
+#[test]
+fn outputs_are_named_after_their_inputs() -> Result<()> {
+    let store = store()?;
+    let mut client = store.client()?;
+    let input = put(&mut client, &store, "one", "some words\n")?;
+    let empty = put(&mut client, &store, "empty", "")?;
+    let twice = [input.clone(), input.clone(), empty.clone()];
+    let (job, done) = Job::run(
+        &mut client,
+        &store,
+        &json!([{"exec": "wc"}]),
+        &twice,
+        PATIENCE,
+    )?;
+    let base = |name: &str| format!("{}/stor{name}.0.", job.path());
+    ensure!(
+        done.outputs
+            .iter()
+            .filter(|name| name.starts_with(&base(&input)))
+            .count()
+            == 2,
+        "{:?}",
+        done.outputs
+    );
+    ensure!(
+        done.outputs
+            .iter()
+            .filter(|name| name.starts_with(&base(&empty)))
+            .count()
+            == 1,
+        "{:?}",
+        done.outputs
+    );
+
+    let (_, done) = Job::run(
+        &mut client,
+        &store,
+        &json!([{"type": "reduce", "exec": "wc -c"}]),
+        &[],
+        PATIENCE,
+    )?;
+    ensure!(
+        done.contents(&mut client)? == ["0\n"],
+        "a reducer without inputs runs once"
+    );
+    let (_, done) = Job::run(&mut client, &store, &json!([{"exec": "wc"}]), &[], PATIENCE)?;
+    ensure!(
+        done.outputs.is_empty() && done.errors.is_empty(),
+        "a map without inputs does nothing"
+    );
+
+    let named = store.path("stor/made/by/a-job");
+    let exec = format!("echo dropped; echo piped | mpipe; echo named | mpipe -p {named}");
+    let (_, done) = Job::run(
+        &mut client,
+        &store,
+        &json!([{"exec": exec}]),
+        &[input],
+        PATIENCE,
+    )?;
+    ensure!(done.outputs.contains(&named), "{:?}", done.outputs);
+    let mut contents = done.contents(&mut client)?;
+    contents.sort();
+    ensure!(contents == ["named\n", "piped\n"], "{contents:?}");
+    ensure!(done.outputs.len() == 2, "{:?}", done.outputs);
+    store.finish()
+}
+
+#[test]
+fn commands_find_what_they_were_promised() -> Result<()> {
+    let store = store()?;
+    let mut client = store.client()?;
+    let name = "odd %41 'name' é";
+    client
+        .put(
+            &store.path(&format!("stor/{}", tests::wire::escape(name))),
+            "content\n",
+        )?
+        .expect(204)?;
+    let input = store.path(&format!("stor/{name}"));
+    let asset = put(
+        &mut client,
+        &store,
+        "tool.sh",
+        "#!/bin/bash\necho asset $1\n",
+    )?;
+    let exec = format!(
+        "pwd; id -u; cmp \"$MANTA_INPUT_FILE\" - && echo same; echo $MANTA_USER $HOME $MANTA_NO_AUTH $MANTA_URL; \
+         echo \"$MANTA_INPUT_OBJECT\"; /assets{asset} 17; mget \"$MANTA_INPUT_OBJECT\"; mls ~~/stor | wc -l; cat /init"
+    );
+    let phases = json!([{"exec": exec, "assets": [asset], "init": "echo once >> /init"}]);
+    let (_, done) = Job::run(
+        &mut client,
+        &store,
+        &phases,
+        std::slice::from_ref(&input),
+        PATIENCE,
+    )?;
+    let contents = done.contents(&mut client)?;
+    let expected = format!(
+        "/\n0\nsame\n{} /root true http://localhost:80/\n{input}\nasset 17\ncontent\n2\nonce\n",
+        store.account()
+    );
+    ensure!(
+        contents == [expected.clone()],
+        "{contents:?} is not {expected:?}"
+    );
+    store.finish()
+}
+
+#[test]
+fn errors_say_what_and_why() -> Result<()> {
+    let store = store()?;
+    let mut client = store.client()?;
+    let good = put(&mut client, &store, "good", "x")?;
+    client.mkdir(&store.path("stor/dir"))?.expect(204)?;
+    let missing = store.path("stor/missing");
+    let directory = store.path("stor/dir");
+    let inputs = [
+        good.clone(),
+        missing.clone(),
+        directory.clone(),
+        "/nobodyatall/stor/x".to_owned(),
+    ];
+    let phases = json!([{"exec": "echo out; echo trouble >&2; exit 3"}]);
+    let (job, done) = Job::run(&mut client, &store, &phases, &inputs, PATIENCE)?;
+    ensure!(done.outputs.is_empty(), "{:?}", done.outputs);
+    let of = |input: &str| {
+        done.errors
+            .iter()
+            .find(|error| error["input"] == input)
+            .with_context(|| format!("no error for {input}"))
+    };
+    let failed = of(&good)?;
+    ensure!(failed["code"] == "UserTaskError", "{failed}");
+    ensure!(
+        failed["message"] == "user command exited with code 3",
+        "{failed}"
+    );
+    ensure!(
+        failed["what"] == format!("phase 0: input \"{good}\""),
+        "{failed}"
+    );
+    let stderr = failed["stderr"]
+        .as_str()
+        .context("a failed command's stderr is kept")?;
+    ensure!(
+        stderr.starts_with(&format!("{}/stor{good}.0.err.", job.path())),
+        "{stderr}"
+    );
+    ensure!(
+        client.get(&url(stderr))?.expect(200)?.text() == "trouble\n",
+        "stderr"
+    );
+    ensure!(
+        of(&missing)?["code"] == "ResourceNotFoundError",
+        "{:?}",
+        of(&missing)
+    );
+    ensure!(
+        of(&missing)?["message"] == format!("no such object: \"{missing}\""),
+        "{:?}",
+        of(&missing)
+    );
+    ensure!(
+        of(&directory)?["code"] == "InvalidArgumentError",
+        "{:?}",
+        of(&directory)
+    );
+    ensure!(
+        of("/nobodyatall/stor/x")?["code"] == "ResourceNotFoundError",
+        "{:?}",
+        done.errors
+    );
+    let mut failures = done.failures.clone();
+    failures.sort();
+    let mut expected = inputs.to_vec();
+    expected.sort();
+    ensure!(failures == expected, "{failures:?}");
+    store.finish()
+}
+
+#[test]
+fn a_job_can_be_cancelled_and_closed_only_once() -> Result<()> {
+    let store = store()?;
+    let mut client = store.client()?;
+    let input = put(&mut client, &store, "x", "x")?;
+    let job = Job::create(&mut client, &store, &json!([{"exec": "sleep 100000"}]))?;
+    job.add(&mut client, &[input.clone(), input.clone(), input])?;
+    wait_for("the first task", PATIENCE, || {
+        Ok((job.status(&mut client)?["stats"]["tasks"].as_u64() > Some(0)).then_some(()))
+    })?;
+    job.cancel(&mut client)?;
+    let done = job.wait(&mut client, PATIENCE)?;
+    ensure!(
+        done.status["cancelled"] == true && done.status["inputDone"] == true,
+        "{}",
+        done.status
+    );
+    ensure!(!done.errors.is_empty(), "what was under way is reported");
+    ensure!(
+        done.errors
+            .iter()
+            .all(|error| error["code"] == "JobCancelledError"),
+        "{:?}",
+        done.errors
+    );
+    for path in ["live/cancel", "live/in/end"] {
+        let request = tests::Request::new("POST", &format!("{}/{path}", job.path())).claiming(0);
+        client
+            .call(&request)?
+            .expect_error(409, "InvalidJobState")?;
+    }
+    store.finish()
+}
+
+/// Jobs are in the store like everything else: one that was under way goes on after `kill -9`.
+#[test]
+fn a_job_outlives_the_store_that_ran_it() -> Result<()> {
+    let mut store = Launch::new()
+        .setting("jobs.zones = 2")
+        .expecting(&["task lost with its zone, trying again"])
+        .start()?;
+    let mut client = store.client()?;
+    let inputs: Vec<String> = (0..20)
+        .map(|number| {
+            put(
+                &mut client,
+                &store,
+                &format!("i{number}"),
+                &format!("{number}\n"),
+            )
+        })
+        .collect::<Result<_>>()?;
+    let phases = json!([{"exec": "sleep 0.2; cat"}, {"type": "reduce", "exec": "sort -n"}]);
+    let job = Job::create(&mut client, &store, &phases)?;
+    job.add(&mut client, &inputs)?;
+    job.end(&mut client)?;
+    wait_for("a few tasks to be done", PATIENCE, || {
+        Ok((job.status(&mut client)?["stats"]["tasksDone"].as_u64() >= Some(4)).then_some(()))
+    })?;
+    store.kill()?;
+    store.start()?;
+    let mut client = store.client()?;
+    let done = job.wait(&mut client, PATIENCE)?;
+    let expected: String = (0..20).map(|number| format!("{number}\n")).collect();
+    ensure!(
+        done.contents(&mut client)? == [expected],
+        "each input counts once: {:?}",
+        done.outputs
+    );
+    store.finish()
+}
+
+/// Nothing of a store stays in the kernel when it has ended, however it ended.
+#[test]
+fn zones_leave_nothing_behind() -> Result<()> {
+    let before = machine::Holdings::now()?;
+    let mut store = store()?;
+    for end in ["kill", "stop"] {
+        let mut client = store.client()?;
+        let input = put(&mut client, &store, "x", "x")?;
+        Job::run(
+            &mut client,
+            &store,
+            &json!([{"exec": "cat"}]),
+            std::slice::from_ref(&input),
+            PATIENCE,
+        )?;
+        let job = Job::create(&mut client, &store, &json!([{"exec": "sleep 100000"}]))?;
+        job.add(&mut client, &[input])?;
+        wait_for("the task", PATIENCE, || {
+            Ok((job.status(&mut client)?["stats"]["tasks"].as_u64() > Some(0)).then_some(()))
+        })?;
+        if end == "kill" {
+            store.kill()?;
+            // What SIGKILL left is cleared away by the next start.
+            store.start()?;
+        } else {
+            job.cancel(&mut client)?;
+            store.stop()?;
+        }
+    }
+    let after = machine::Holdings::now()?;
+    ensure!(after == before, "before {before:#?}, after {after:#?}");
+    store.finish()
+}

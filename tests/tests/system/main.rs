@@ -1,0 +1,18 @@
+//! The system tests: one binary, one module for each subject, so that it links once.
+
+mod bad_input;
+mod concurrency;
+mod crash_replay;
+mod hostile;
+mod jobs;
+mod kill_nine;
+mod not_root;
+mod npm;
+mod on_disk;
+mod own_commands;
+mod put_order;
+mod pypi;
+mod recorder;
+mod start;
+mod storage_faults;
+mod tree;

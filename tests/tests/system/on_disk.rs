@@ -1,0 +1,45 @@
+//! What lies in the storage directories. The layout is described in `mako`; only what it promises is used:
+//! a copy is a file named by its object's id, and what is being written lies below `tmp`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use tests::{Store, machine};
+
+/// Copies with their sizes in bytes, of all storage directories.
+pub(crate) fn copies(store: &Store) -> Result<BTreeMap<PathBuf, u64>> {
+    let mut copies = files(store)?;
+    copies.retain(|path, _| {
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        !is_temporary(path) && name.len() == 36 && name.matches('-').count() == 4
+    });
+    Ok(copies)
+}
+
+/// What is being written, or was when the store died.
+pub(crate) fn temporaries(store: &Store) -> Result<Vec<PathBuf>> {
+    Ok(files(store)?
+        .into_keys()
+        .filter(|path| is_temporary(path))
+        .collect())
+}
+
+/// All files with their sizes.
+pub(crate) fn files(store: &Store) -> Result<BTreeMap<PathBuf, u64>> {
+    let mut files = BTreeMap::new();
+    for directory in store.storage_directories()? {
+        files.extend(machine::files_below(&directory)?);
+    }
+    Ok(files)
+}
+
+/// The file is below `tmp/XX` of a storage directory: `XX` is what tells it from a system's own `/tmp`.
+fn is_temporary(path: &Path) -> bool {
+    let parents: Vec<&OsStr> = path.iter().rev().skip(1).take(2).collect();
+    matches!(parents[..], [home, tmp] if home.len() == 2 && tmp == "tmp")
+}

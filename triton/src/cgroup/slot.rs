@@ -1,0 +1,164 @@
+//! The cgroups of one slot: joined by every zone of it in turn.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use super::layout::{Roots, Version, empty, remove_when_idle};
+use super::{get_keyed, get_number, make_directory, set};
+
+/// How long the kernel may take to see that a cgroup has become empty.
+const IDLE_DEADLINE: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(crate) struct SlotCgroup {
+    version: Version,
+    roots: Roots,
+}
+
+impl SlotCgroup {
+    pub(super) fn make(version: Version, roots: Roots) -> io::Result<Self> {
+        for directory in roots.distinct() {
+            make_directory(directory)?;
+        }
+        Ok(Self { version, roots })
+    }
+
+    /// Files through which a process that writes "0" joins. v1: `tasks`, which moves only the writer and
+    /// so avoids a global lock.
+    pub(crate) fn join_files(&self) -> io::Result<Vec<OwnedFd>> {
+        let open = |path: std::path::PathBuf| {
+            File::options().write(true).open(path).map(OwnedFd::from)
+        };
+        self.roots
+            .distinct()
+            .into_iter()
+            .map(|directory| {
+                let unified = self.roots.unified.as_deref() == Some(directory);
+                let file =
+                    if self.version == Version::V1 && !unified { "tasks" } else { "cgroup.procs" };
+                open(directory.join(file))
+            })
+            .collect()
+    }
+
+    /// Limits memory, swap included. `bytes` is rounded down to pages.
+    pub(crate) fn set_memory(&self, bytes: u64) -> io::Result<()> {
+        let bytes = bytes & !0xfff;
+        let value = bytes.to_string();
+        let directory = &self.roots.memory;
+        match self.version {
+            Version::V2 => {
+                set(directory, "memory.max", &value)?;
+                if directory.join("memory.swap.max").exists() {
+                    set(directory, "memory.swap.max", "0")?;
+                }
+                Ok(())
+            }
+            Version::V1 => {
+                // Absent without swap accounting. Never below the other limit, or the kernel refuses.
+                let swap = directory.join("memory.memsw.limit_in_bytes").exists();
+                let raised = bytes > get_number(directory, "memory.limit_in_bytes")?;
+                let set_swap = || match swap {
+                    true => set(directory, "memory.memsw.limit_in_bytes", &value),
+                    false => Ok(()),
+                };
+                if raised {
+                    set_swap()?;
+                    return set(directory, "memory.limit_in_bytes", &value);
+                }
+                set(directory, "memory.limit_in_bytes", &value)?;
+                set_swap()
+            }
+        }
+    }
+
+    pub(crate) fn set_processes(&self, most: u32) -> io::Result<()> {
+        set(&self.roots.pids, "pids.max", &most.to_string())
+    }
+
+    /// Processes the kernel has killed here for want of memory, ever.
+    pub(crate) fn oom_kills(&self) -> io::Result<u64> {
+        match self.version {
+            Version::V1 => get_keyed(&self.roots.memory, "memory.oom_control", "oom_kill "),
+            Version::V2 => get_keyed(&self.roots.memory, "memory.events", "oom_kill "),
+        }
+    }
+
+    /// Starts a new measurement of [`peak_bytes`](Self::peak_bytes), where the kernel can.
+    pub(crate) fn reset_peak(&self) -> io::Result<()> {
+        match self.version {
+            Version::V1 => {
+                std::fs::write(self.roots.memory.join("memory.max_usage_in_bytes"), "0")
+            }
+            // Resettable only through a descriptor kept open, since 6.12; without it the peak is the slot's.
+            Version::V2 => Ok(()),
+        }
+    }
+
+    /// The most memory in use at once. `None` where the kernel does not say (v2 before 5.19).
+    pub(crate) fn peak_bytes(&self) -> Option<u64> {
+        let file = match self.version {
+            Version::V1 => "memory.max_usage_in_bytes",
+            Version::V2 => "memory.peak",
+        };
+        get_number(&self.roots.memory, file).ok()
+    }
+
+    /// CPU time used here, ever.
+    pub(crate) fn cpu(&self) -> io::Result<Duration> {
+        match self.version {
+            Version::V1 => {
+                get_number(&self.roots.cpuacct, "cpuacct.usage").map(Duration::from_nanos)
+            }
+            Version::V2 => {
+                get_keyed(&self.roots.cpu, "cpu.stat", "usage_usec ").map(Duration::from_micros)
+            }
+        }
+    }
+
+    /// Processes and threads in it.
+    pub(crate) fn population(&self) -> io::Result<u64> {
+        get_number(&self.roots.pids, "pids.current")
+    }
+
+    /// Gives pages that nobody uses any more back. Best effort: what stays is charged to the next zone and
+    /// reclaimed under its pressure.
+    pub(crate) fn reclaim(&self) {
+        if self.version == Version::V1 {
+            let _ = std::fs::write(self.roots.memory.join("memory.force_empty"), "0");
+        }
+    }
+
+    /// Kills every member at once, where the kernel can, and makes the directories anew: after
+    /// `cgroup.kill` a directory kills at birth whatever `CLONE_INTO_CGROUP` puts there (6.18).
+    /// Blocks until it is empty.
+    pub(crate) fn kill(&self) -> io::Result<()> {
+        let unified = match self.version {
+            Version::V2 => Some(&self.roots.memory),
+            Version::V1 => self.roots.unified.as_ref(),
+        };
+        if let Some(directory) = unified {
+            // Absent before 5.14; then the loop below does it one by one.
+            let _ = std::fs::write(directory.join("cgroup.kill"), "1");
+        }
+        self.remove()?;
+        for directory in self.roots.distinct() {
+            make_directory(directory)?;
+        }
+        Ok(())
+    }
+
+    /// Kills what is left and removes the directories.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        let deadline = Instant::now() + IDLE_DEADLINE;
+        for directory in self.roots.distinct() {
+            if directory.exists() {
+                empty(directory, deadline)?;
+                remove_when_idle(directory, deadline)?;
+            }
+        }
+        Ok(())
+    }
+}

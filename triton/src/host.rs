@@ -1,0 +1,285 @@
+//! Starting and stopping the zones of one machine.
+//!
+//! Almost nothing here outlives a crash: processes die with the thread that started the zygote, mounts and
+//! loop devices are descriptors. What has names, cgroups and the image's directory, is named after the state
+//! directory, and the next host to start there removes it before it makes its first slot.
+
+mod layout;
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use libmanta::triton::{Command, ExitStatus, Isolation, Zone, ZoneError, ZoneSpec, ZoneStats, Zones};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cgroup::Cgroups;
+use crate::config::Config;
+use crate::cores::Cores;
+use crate::lease::Lease;
+use crate::nursery::Keeper;
+use crate::pool::{Empty, Pool, Slop};
+use crate::scratch;
+use crate::slot::{Plant, Slot};
+use crate::uids::{SLOTS_MAX, UidBlock};
+use layout::Layout;
+
+/// Scratches kept ready: two, because a zone that ends takes one at once and making one takes longer than
+/// making a zone.
+const SCRATCHES: usize = 2;
+
+/// The zones of one machine. Stop it with [`Zones::shutdown`]; dropped without, processes, mounts and loop
+/// devices go, but empty cgroups and the image's directory stay until the next start.
+#[derive(Debug)]
+pub struct Host {
+    isolation: Isolation,
+    description: String,
+    pool: Arc<Pool>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+    rest: Mutex<Option<Rest>>,
+}
+
+/// What shutdown takes apart last.
+#[derive(Debug)]
+struct Rest {
+    keeper: Keeper,
+    cgroups: Option<Cgroups>,
+    /// Image and scratches.
+    directories: [PathBuf; 2],
+    _uids: Option<UidBlock>,
+    _lock: File,
+}
+
+impl Host {
+    /// Makes the slots and tries `true` in the first; the others become ready in the background. Takes a
+    /// second, more while the machine's `/usr` is not in memory. Must be called on a tokio runtime.
+    ///
+    /// Errors: [`ZoneError::Unsupported`] says what this machine lacks and the ways out.
+    pub async fn start(config: Config) -> Result<Arc<Self>, ZoneError> {
+        if config.slots == 0 || config.slots > SLOTS_MAX {
+            return Err(ZoneError::Unsupported(format!("1 to {SLOTS_MAX} zones, not {}", config.slots)));
+        }
+        let made = tokio::task::spawn_blocking(move || Layout::make(config)).await;
+        let layout = made.map_err(|error| during("make the zones")(io::Error::other(error)))??;
+        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let scratches = scratch::Pool::new(layout.maker, layout.config.disk_bytes, SCRATCHES);
+        tasks.spawn(Arc::clone(&scratches).fill(shutdown.clone()));
+        let description = format!("{}, disk: {}", layout.description, scratches.describe());
+        let cores = layout.cores.and_then(|(first, range)| {
+            Cores::listen(first, range, layout.config.slots)
+                .inspect_err(|error| tracing::warn!(%error, "core dumps of descendants not seen"))
+                .ok()
+        });
+        if let Some(cores) = &cores {
+            tasks.spawn(Arc::clone(cores).watch(shutdown.clone()));
+        }
+        let plant = Plant {
+            nursery: layout.nursery,
+            pool: scratches,
+            background: tasks.clone(),
+            memory_bytes: layout.config.memory_bytes,
+            processes: layout.config.processes,
+            rlimits: layout.isolation == Isolation::UserNamespace && layout.cgroups.is_none(),
+        };
+        let pool = Pool::new(
+            plant,
+            cores,
+            layout.config.disk_bytes,
+            layout.config.slots,
+            slop(&layout.config).map_err(during("read the size of the machine"))?,
+            tasks.clone(),
+            shutdown.clone(),
+        );
+        let rest = Rest {
+            keeper: layout.keeper,
+            cgroups: layout.cgroups,
+            directories: layout.directories,
+            _uids: layout.uids,
+            _lock: layout.lock,
+        };
+        let host = Arc::new(Self {
+            isolation: layout.isolation,
+            description,
+            pool,
+            tasks,
+            shutdown,
+            rest: Mutex::new(Some(rest)),
+        });
+        let mut slots = layout.slots.into_iter();
+        if let Some(first) = slots.next()
+            && let Err(error) = host.try_out(first).await
+        {
+            host.shutdown().await;
+            return Err(error);
+        }
+        for slot in slots {
+            host.pool.recycle(slot, None, host.pool.disk_bytes, None);
+        }
+        tracing::info!(zones = host.description, "zones started");
+        Ok(host)
+    }
+
+    /// How this machine's zones are made: for logs and for `manta doctor`.
+    #[must_use]
+    pub fn describe(&self) -> &str {
+        &self.description
+    }
+
+    /// Whether a zone works here is found out by using one, not guessed from versions.
+    async fn try_out(&self, slot: Slot) -> Result<(), ZoneError> {
+        let refuse = |what: String| ZoneError::Unsupported(layout::refusal(self.isolation, &what));
+        let made = slot.provision(&self.pool.plant, self.pool.disk_bytes).await;
+        let live = Arc::new(made.map_err(|error| refuse(error.to_string()))?);
+        let spec = ZoneSpec {
+            memory_bytes: self.pool.plant.memory_bytes,
+            disk_bytes: self.pool.disk_bytes,
+        };
+        let charged = Slop::default();
+        let mut lease = Lease::new(Arc::clone(&self.pool), Empty { slot, live }, spec, charged)?;
+        let null = || File::options().read(true).write(true).open("/dev/null").map(Into::into);
+        let open = during("open /dev/null");
+        let command = Command {
+            argv: ["/bin/bash", "--norc", "-c", "true"].map(str::to_owned).into(),
+            env: Vec::new(),
+            stdin: null().map_err(&open)?,
+            stdout: null().map_err(&open)?,
+            stderr: null().map_err(&open)?,
+        };
+        let exit = lease.run(command).await.map_err(|error| refuse(error.to_string()))?;
+        if exit.status == ExitStatus::Code(0) {
+            return Ok(());
+        }
+        Err(refuse(format!("a trial command ended with {:?}", exit.status)))
+    }
+}
+
+#[async_trait]
+impl Zones for Host {
+    fn isolation(&self) -> Isolation {
+        self.isolation
+    }
+
+    fn capacity(&self) -> usize {
+        self.pool.capacity()
+    }
+
+    async fn acquire(&self, spec: ZoneSpec) -> Result<Box<dyn Zone>, ZoneError> {
+        let charge = Charge { pool: Some(Arc::clone(&self.pool)), slop: self.pool.charge(spec)? };
+        let zone = self.pool.acquire(spec).await?;
+        let lease = Lease::new(Arc::clone(&self.pool), zone, spec, charge.hand_over())?;
+        Ok(Box::new(lease))
+    }
+
+    fn stats(&self) -> ZoneStats {
+        self.pool.stats()
+    }
+
+    async fn shutdown(&self) {
+        let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(rest) = rest else { return };
+        self.shutdown.cancel();
+        let (ready, leased) = self.pool.close();
+        let lives: Vec<_> = ready.iter().map(|zone| Arc::clone(&zone.live)).chain(leased).collect();
+        for live in &lives {
+            live.kill();
+        }
+        for live in &lives {
+            live.gone().await;
+            if let Some(parts) = live.take_parts() {
+                self.tasks.spawn_blocking(move || drop(parts));
+            }
+        }
+        drop((ready, lives));
+        self.tasks.close();
+        self.tasks.wait().await;
+        let scratches = Arc::clone(&self.pool.plant.pool);
+        let ended = tokio::task::spawn_blocking(move || {
+            rest.keeper.stop();
+            if let Err(error) = scratches.release() {
+                tracing::error!(%error, "scratch not released");
+            }
+            if let Some(cgroups) = &rest.cgroups
+                && let Err(error) = cgroups.remove()
+            {
+                tracing::error!(%error, "cgroups not removed");
+            }
+            for directory in &rest.directories {
+                if let Err(error) = layout::remove_tree(directory) {
+                    tracing::error!(%error, "directory not removed");
+                }
+            }
+        });
+        if ended.await.is_err() {
+            tracing::error!("shutdown panicked");
+        }
+    }
+}
+
+/// Slop set aside until a lease has it: acquiring may be given up.
+struct Charge {
+    pool: Option<Arc<Pool>>,
+    slop: Slop,
+}
+
+impl Charge {
+    fn hand_over(mut self) -> Slop {
+        self.pool = None;
+        self.slop
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if let Some(pool) = &self.pool {
+            pool.refund(self.slop);
+        }
+    }
+}
+
+/// Source of the shares: marlin.md section 6.5.
+fn slop(config: &Config) -> io::Result<Slop> {
+    let memory = match config.memory_slop_bytes {
+        Some(bytes) => bytes,
+        None => {
+            let machine = rustix::system::sysinfo();
+            (machine.totalram as u64 * u64::from(machine.mem_unit)) / 5
+        }
+    };
+    let disk = match config.disk_slop_bytes {
+        Some(bytes) => bytes,
+        None => {
+            let figures = rustix::fs::statvfs(&config.state_dir)?;
+            figures.f_blocks * figures.f_frsize / 100 * 15
+        }
+    };
+    Ok(Slop { memory, disk })
+}
+
+fn during(step: &'static str) -> impl Fn(io::Error) -> ZoneError {
+    move |source| ZoneError::Io { during: step, source }
+}
+
+/// Makes and locks the state directory.
+fn lock_state(directory: &Path) -> io::Result<(PathBuf, File)> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let directory = directory.canonicalize()?;
+    let lock = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(directory.join("lock"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok((directory, lock)),
+        Err(std::fs::TryLockError::WouldBlock) => Err(io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            format!("{} is in use by another process", directory.display()),
+        )),
+        Err(std::fs::TryLockError::Error(error)) => Err(error),
+    }
+}

@@ -1,0 +1,331 @@
+//! Who has which zone: ready ones, those who wait for one, those lent out, slots that are disabled.
+//!
+//! A slot is always in exactly one place: in `ready`, in a lease, or in a task that resets or provisions it
+//! (`uninit` or `disabled`). Nobody waits while a zone is ready.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use libmanta::triton::{ZoneError, ZoneSpec, ZoneStats};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cores::Cores;
+use crate::live::Live;
+use crate::slot::{Plant, Slot};
+
+/// A disabled slot is tried again after this.
+const REPROBE: Duration = Duration::from_secs(600);
+/// Pause after a failed attempt of a slot that may not be disabled, growing to the second value.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) plant: Plant,
+    pub(crate) cores: Option<Arc<Cores>>,
+    pub(crate) disk_bytes: u64,
+    slots: usize,
+    slop: Slop,
+    handle: Handle,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+    state: Mutex<State>,
+}
+
+/// What all zones together may use above their defaults. Source: marlin.md section 6.5.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Slop {
+    pub(crate) memory: u64,
+    pub(crate) disk: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ready: VecDeque<Empty>,
+    waiters: VecDeque<oneshot::Sender<Empty>>,
+    /// Zones in use, so that shutdown can end them.
+    leased: HashMap<usize, Arc<Live>>,
+    disabled: usize,
+    used: Slop,
+    resets: u64,
+    closed: bool,
+}
+
+/// A zone nobody uses, and its slot.
+#[derive(Debug)]
+pub(crate) struct Empty {
+    pub(crate) slot: Slot,
+    pub(crate) live: Arc<Live>,
+}
+
+/// A zone on its way from the pool to a lease. Dropping it puts it back.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    pool: Arc<Pool>,
+    zone: Option<Empty>,
+}
+
+impl Reserved {
+    fn take(mut self) -> Option<Empty> {
+        self.zone.take()
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if let Some(zone) = self.zone.take() {
+            self.pool.publish(zone);
+        }
+    }
+}
+
+impl Pool {
+    #[expect(clippy::too_many_arguments, reason = "parts, not options: called once")]
+    pub(crate) fn new(
+        plant: Plant,
+        cores: Option<Arc<Cores>>,
+        disk_bytes: u64,
+        slots: usize,
+        slop: Slop,
+        tasks: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Arc<Self> {
+        let (handle, state) = (Handle::current(), Mutex::default());
+        Arc::new(Self { plant, cores, disk_bytes, slots, slop, handle, tasks, shutdown, state })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.slots - self.lock().disabled
+    }
+
+    pub(crate) fn stats(&self) -> ZoneStats {
+        let state = self.lock();
+        let (ready, busy, disabled) = (state.ready.len(), state.leased.len(), state.disabled);
+        let uninit = self.slots.saturating_sub(ready + busy + disabled);
+        ZoneStats { uninit, ready, busy, disabled, resets: state.resets }
+    }
+
+    /// Waits for a zone whose disk is `spec`'s, first come first served. Cancel-safe.
+    pub(crate) async fn acquire(self: &Arc<Self>, spec: ZoneSpec) -> Result<Empty, ZoneError> {
+        loop {
+            let reserved = self.reserve().await?;
+            let Some(zone) = reserved.zone.as_ref() else { continue };
+            let alive = zone.live.is_alive();
+            if alive && zone.live.scratch_bytes() == spec.disk_bytes {
+                let Some(zone) = reserved.take() else { continue };
+                let mut state = self.lock();
+                if state.closed {
+                    return Err(ZoneError::ShutDown);
+                }
+                state.leased.insert(zone.slot.index, Arc::clone(&zone.live));
+                return Ok(zone);
+            }
+            // Died while it waited (the zygote was killed), or has the wrong disk: make another.
+            let disk = if alive { spec.disk_bytes } else { self.disk_bytes };
+            let Some(zone) = reserved.take() else { continue };
+            let (deliver, made) = oneshot::channel();
+            self.recycle(zone.slot, Some(zone.live), disk, Some(deliver));
+            if !alive {
+                continue;
+            }
+            match made.await {
+                Ok(zone) if zone.live.scratch_bytes() == spec.disk_bytes => {
+                    let mut state = self.lock();
+                    if state.closed {
+                        return Err(ZoneError::ShutDown);
+                    }
+                    state.leased.insert(zone.slot.index, Arc::clone(&zone.live));
+                    return Ok(zone);
+                }
+                Ok(zone) => self.publish(zone),
+                // The slot failed; another may not.
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn reserve(self: &Arc<Self>) -> Result<Reserved, ZoneError> {
+        let waiting = {
+            let mut state = self.lock();
+            if state.closed {
+                return Err(ZoneError::ShutDown);
+            }
+            if let Some(zone) = state.ready.pop_front() {
+                return Ok(Reserved { pool: Arc::clone(self), zone: Some(zone) });
+            }
+            let (sender, receiver) = oneshot::channel();
+            // Those who gave up leave their end here: clear them out so that the queue stays as long as
+            // the number of those who wait.
+            state.waiters.retain(|waiter| !waiter.is_closed());
+            state.waiters.push_back(sender);
+            receiver
+        };
+        let mut waiting = Waiting { pool: Arc::clone(self), receiver: waiting };
+        match (&mut waiting.receiver).await {
+            Ok(zone) => Ok(Reserved { pool: Arc::clone(self), zone: Some(zone) }),
+            Err(_) => Err(ZoneError::ShutDown),
+        }
+    }
+
+    /// Gives a ready zone to who has waited longest.
+    fn publish(&self, mut zone: Empty) {
+        let mut state = self.lock();
+        while let Some(waiter) = state.waiters.pop_front() {
+            match waiter.send(zone) {
+                Ok(()) => return,
+                Err(back) => zone = back,
+            }
+        }
+        state.ready.push_back(zone);
+    }
+
+    /// Throws `live` away and makes a fresh zone of `disk_bytes` in `slot`, in the background; for
+    /// `deliver` if that still listens, else for whoever is next.
+    pub(crate) fn recycle(
+        self: &Arc<Self>,
+        slot: Slot,
+        live: Option<Arc<Live>>,
+        disk_bytes: u64,
+        deliver: Option<oneshot::Sender<Empty>>,
+    ) {
+        self.lock().leased.remove(&slot.index);
+        let pool = Arc::clone(self);
+        self.tasks.spawn_on(
+            async move { pool.renew(slot, live, disk_bytes, deliver).await },
+            &self.handle,
+        );
+    }
+
+    async fn renew(
+        self: Arc<Self>,
+        slot: Slot,
+        mut live: Option<Arc<Live>>,
+        disk_bytes: u64,
+        mut deliver: Option<oneshot::Sender<Empty>>,
+    ) {
+        let mut pause = RETRY.0;
+        loop {
+            let reason = match self.renew_once(&slot, live.as_ref(), disk_bytes).await {
+                Ok(fresh) => {
+                    let zone = Empty { slot, live: Arc::new(fresh) };
+                    return self.hand_over(zone, deliver);
+                }
+                Err(reason) => reason,
+            };
+            if self.shutdown.is_cancelled() {
+                return;
+            }
+            if live.as_ref().is_some_and(|live| !live.is_alive()) {
+                live = None;
+            }
+            // Who waits for this very slot must look elsewhere.
+            deliver = None;
+            if self.disable() {
+                tracing::error!(slot = slot.name, reason, "zone slot disabled");
+                let woken = tokio::time::timeout(REPROBE, self.shutdown.cancelled()).await;
+                self.lock().disabled -= 1;
+                if woken.is_ok() {
+                    return;
+                }
+            } else {
+                tracing::error!(slot = slot.name, reason, "zone slot fails, too many are disabled");
+                let _ = tokio::time::timeout(pause, self.shutdown.cancelled()).await;
+                pause = (pause * 2).min(RETRY.1);
+            }
+        }
+    }
+
+    async fn renew_once(
+        &self,
+        slot: &Slot,
+        live: Option<&Arc<Live>>,
+        disk_bytes: u64,
+    ) -> Result<Live, String> {
+        if let Some(live) = live {
+            slot.reset(&self.plant, live).await?;
+            self.lock().resets += 1;
+        }
+        if self.shutdown.is_cancelled() {
+            return Err("shut down".to_owned());
+        }
+        slot.provision(&self.plant, disk_bytes).await.map_err(|error| error.to_string())
+    }
+
+    fn hand_over(&self, zone: Empty, deliver: Option<oneshot::Sender<Empty>>) {
+        let zone = match deliver {
+            Some(deliver) => match deliver.send(zone) {
+                Ok(()) => return,
+                Err(zone) => zone,
+            },
+            None => zone,
+        };
+        self.publish(zone);
+    }
+
+    /// Whether one more slot may be disabled: at most one in twenty, but one in any case. More than that is
+    /// a fault of the machine or of ours, and taking slots away would hide it.
+    fn disable(&self) -> bool {
+        let mut state = self.lock();
+        let allowed = state.disabled < (self.slots / 20).max(1) && self.slots > 1;
+        if allowed {
+            state.disabled += 1;
+        }
+        allowed
+    }
+
+    /// Sets aside what `spec` wants above the defaults.
+    pub(crate) fn charge(&self, spec: ZoneSpec) -> Result<Slop, ZoneError> {
+        let wanted = Slop {
+            memory: spec.memory_bytes.saturating_sub(self.plant.memory_bytes),
+            disk: spec.disk_bytes.saturating_sub(self.disk_bytes),
+        };
+        let mut state = self.lock();
+        if wanted.memory > self.slop.memory.saturating_sub(state.used.memory) && wanted.memory > 0 {
+            return Err(ZoneError::NotEnoughMemory);
+        }
+        if wanted.disk > self.slop.disk.saturating_sub(state.used.disk) && wanted.disk > 0 {
+            return Err(ZoneError::NotEnoughDisk);
+        }
+        state.used.memory += wanted.memory;
+        state.used.disk += wanted.disk;
+        Ok(wanted)
+    }
+
+    pub(crate) fn refund(&self, charged: Slop) {
+        let mut state = self.lock();
+        state.used.memory -= charged.memory;
+        state.used.disk -= charged.disk;
+    }
+
+    /// Ends every zone, in use or not. Returns what must be waited for and let go of.
+    pub(crate) fn close(&self) -> (Vec<Empty>, Vec<Arc<Live>>) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.waiters.clear();
+        let ready = state.ready.drain(..).collect();
+        let leased = state.leased.drain().map(|(_, live)| live).collect();
+        (ready, leased)
+    }
+}
+
+/// A place in the queue. A zone that arrives after its owner has given up goes to the next.
+struct Waiting {
+    pool: Arc<Pool>,
+    receiver: oneshot::Receiver<Empty>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.receiver.close();
+        if let Ok(zone) = self.receiver.try_recv() {
+            self.pool.publish(zone);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! A slot: what is slow to make and cannot be dirtied by a tenant, kept from zone to zone. And the two ways
+//! between slot and zone: provision, reset. Source: zones.md section 4.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::task::TaskTracker;
+
+use crate::cgroup::SlotCgroup;
+use crate::live::{Live, Making};
+use crate::network::{self, Network};
+use crate::nursery::Nursery;
+use crate::scratch::Pool;
+use crate::wire::Provision;
+
+/// After this, `cgroup.kill`.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+/// After this the slot is disabled: a task is stuck in the kernel.
+const DEATH_DEADLINE: Duration = Duration::from_secs(30);
+/// The kernel's counters lag behind the death of the last process by a moment.
+const EMPTY_DEADLINE: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) index: usize,
+    pub(crate) name: String,
+    pub(crate) uid_base: u32,
+    /// Full flavour.
+    pub(crate) kept: Option<Kept>,
+    pub(crate) cgroup: Option<Arc<SlotCgroup>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) user_namespace: OwnedFd,
+    pub(crate) network: Network,
+}
+
+/// What all slots are worked on with.
+#[derive(Clone, Debug)]
+pub(crate) struct Plant {
+    pub(crate) nursery: Nursery,
+    pub(crate) pool: Arc<Pool>,
+    /// Unmounting goes on here after a zone's slot is already in use again.
+    pub(crate) background: TaskTracker,
+    pub(crate) memory_bytes: u64,
+    pub(crate) processes: u32,
+    /// Plain flavour without cgroups: only resource limits.
+    pub(crate) rlimits: bool,
+}
+
+impl Slot {
+    /// Makes a zone of `disk_bytes` with limits at their defaults.
+    pub(crate) async fn provision(&self, plant: &Plant, disk_bytes: u64) -> io::Result<Live> {
+        let mut descriptors = Vec::new();
+        if let Some(kept) = &self.kept {
+            descriptors.push(kept.user_namespace.try_clone()?);
+            descriptors.push(kept.network.namespace.try_clone()?);
+        }
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.set_memory(plant.memory_bytes)?;
+            cgroup.set_processes(plant.processes)?;
+            descriptors.extend(cgroup.join_files()?);
+        }
+        let scratch = plant.pool.take(disk_bytes).await?;
+        let provision = Provision {
+            hostname: self.name.clone(),
+            uid_base: self.uid_base,
+            // Counts as the zone's memory like all it uses; more than half of it would be of no use.
+            shm_bytes: plant.memory_bytes / 2,
+            scratch: scratch.directory(),
+            data_bytes: plant.rlimits.then_some(plant.memory_bytes),
+            processes: plant.rlimits.then_some(plant.processes.into()),
+        };
+        Live::make(&plant.nursery, scratch, Making { provision, descriptors }).await
+    }
+
+    /// Ends `live` and sees to it that nothing of it is left. An error disables the slot.
+    pub(crate) async fn reset(&self, plant: &Plant, live: &Live) -> Result<(), String> {
+        live.kill();
+        if tokio::time::timeout(KILL_PATIENCE, live.gone()).await.is_err() {
+            self.kill_cgroup().await;
+            if tokio::time::timeout(DEATH_DEADLINE, live.gone()).await.is_err() {
+                return Err("processes do not die".to_owned());
+            }
+        }
+        if let Some(parts) = live.take_parts() {
+            plant.background.spawn_blocking(move || drop(parts));
+        }
+        self.await_empty().await?;
+        if let Some(kept) = &self.kept {
+            network::drain(&kept.network.listeners).map_err(|error| error.to_string())?;
+        }
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.reclaim();
+        }
+        Ok(())
+    }
+
+    async fn kill_cgroup(&self) {
+        tracing::warn!(slot = self.name, "zone does not die, killing its cgroup");
+        let Some(cgroup) = self.cgroup.clone() else { return };
+        match tokio::task::spawn_blocking(move || cgroup.kill()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(slot = self.name, %error, "cgroup not killed"),
+            Err(error) => tracing::error!(slot = self.name, %error, "killing the cgroup panicked"),
+        }
+    }
+
+    async fn await_empty(&self) -> Result<(), String> {
+        let Some(cgroup) = &self.cgroup else { return Ok(()) };
+        let deadline = Instant::now() + EMPTY_DEADLINE;
+        loop {
+            let left = cgroup.population().map_err(|error| error.to_string())?;
+            if left == 0 {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{left} processes left in the cgroup"));
+            }
+            tokio::time::sleep(Duration::from_micros(500)).await;
+        }
+    }
+}
