@@ -6,7 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-/// Cores, memory, kernel, and the file system that `directory` lies on.
+/// Cores, memory, kernel, the file system that `directory` lies on, and how busy the machine is: above one
+/// or so, others were measured too.
 pub(crate) fn describe(directory: &Path) -> Result<String> {
     let cpus = fs::read_to_string("/proc/cpuinfo").context("read /proc/cpuinfo")?;
     let model = cpus
@@ -28,12 +29,15 @@ pub(crate) fn describe(directory: &Path) -> Result<String> {
         })
         .context("find the size of memory")?;
     let kernel = rustix::system::uname();
+    let load = fs::read_to_string("/proc/loadavg").context("read the load average")?;
+    let load = load.split(' ').next().unwrap_or_default();
     let directory = directory
         .canonicalize()
         .context("find the scratch directory")?;
     let mounts = fs::read_to_string("/proc/self/mounts").context("read the mounts")?;
     Ok(format!(
-        "{cores} × {}, {:.1} GiB of memory, Linux {}, data on {}",
+        "{cores} × {}, {:.1} GiB of memory, Linux {}, data on {}, load average {load} before \
+         the start",
         model.map_or("unknown processor", |(_, model)| model.trim()),
         memory_kib / 1024.0 / 1024.0,
         kernel.release().to_string_lossy(),

@@ -188,7 +188,7 @@ pub(crate) fn render(rows: &[Row], circumstances: &Circumstances) -> String {
     for row in rows {
         push(
             &mut text,
-            format_args!("* `bench row {}`: {}\n", row.name, row.method),
+            format_args!("* `cargo xtask bench {}`: {}\n", row.name, row.method),
         );
     }
     text
@@ -293,7 +293,7 @@ mod tests {
             Floor::AtLeast(10_000.0),
             &[9000.0, 12_345.4, 11_000.0, 10_000.0, 15_000.0],
         );
-        let text = render(&[good.clone()], &circumstances());
+        let text = render(std::slice::from_ref(&good), &circumstances());
         let line = "| get | GET 4 KiB | ≥ 10,000/s | 11,000/s (9,000 … 15,000) | 5 | met |";
         assert!(text.contains(line), "{text}");
         for part in [
@@ -301,7 +301,7 @@ mod tests {
             "profile release",
             "ext4",
             "Nov 2026",
-            "`bench row get`: reads.",
+            "`cargo xtask bench get`: reads.",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

@@ -73,7 +73,7 @@ pub struct PutObject {
     /// Its kind must be an object.
     pub entry: Entry,
     pub condition: Condition,
-    /// Refuse when the directory holds more entries than this already.
+    /// Refuse, overwrites as well, when the directory holds more entries than this already.
     pub directory_entries_max: u64,
 }
 

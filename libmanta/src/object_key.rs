@@ -105,9 +105,7 @@ impl ObjectKey {
     /// The directory that holds this entry; `None` for an area such as `/:login/stor`.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
-        if self.names().nth(1).is_none() {
-            return None;
-        }
+        self.names().nth(1)?;
         let (parent, _) = self.0.rsplit_once('/')?;
         Some(Self(Arc::from(parent)))
     }

@@ -70,7 +70,9 @@ pub struct Refusal {
 
 impl From<&Account> for AccountView {
     fn from(account: &Account) -> Self {
-        let key = |fingerprint: &String| KeyView { fingerprint: fingerprint.clone() };
+        let key = |fingerprint: &String| KeyView {
+            fingerprint: fingerprint.clone(),
+        };
         Self {
             id: account.id.to_string(),
             login: account.login.to_string(),

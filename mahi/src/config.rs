@@ -19,7 +19,10 @@ impl Config {
     /// Everything but the secret at its default.
     #[must_use]
     pub fn new(secret: [u8; 32]) -> Self {
-        Self { secret, token_life: Self::TOKEN_LIFE_DEFAULT }
+        Self {
+            secret,
+            token_life: Self::TOKEN_LIFE_DEFAULT,
+        }
     }
 }
 

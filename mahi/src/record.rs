@@ -44,12 +44,20 @@ impl From<Version> for u32 {
 
 impl AccountRecord {
     pub(crate) fn first(account: Account) -> Self {
-        Self { version: Version::One, revision: 1, account }
+        Self {
+            version: Version::One,
+            revision: 1,
+            account,
+        }
     }
 
     /// The record after a change.
     pub(crate) fn next(&self, account: Account) -> Self {
-        Self { version: Version::One, revision: self.revision + 1, account }
+        Self {
+            version: Version::One,
+            revision: self.revision + 1,
+            account,
+        }
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
@@ -62,7 +70,11 @@ impl AccountRecord {
 }
 
 pub(crate) fn key(login: &str) -> RecordKey {
-    RecordKey { bucket: BUCKET.to_owned(), route: ROUTE.to_owned(), key: login.to_owned() }
+    RecordKey {
+        bucket: BUCKET.to_owned(),
+        route: ROUTE.to_owned(),
+        key: login.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -54,7 +54,9 @@ pub struct NewAccount {
 
 impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Service").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Service")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,7 +68,13 @@ impl Service {
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, OpenError> {
         let sealer = Sealer::new(&config.secret);
-        let service = Self { buckets, clock, config, sealer, known: RwLock::default() };
+        let service = Self {
+            buckets,
+            clock,
+            config,
+            sealer,
+            known: RwLock::default(),
+        };
         let mut from = String::new();
         loop {
             let page = service.buckets.scan(BUCKET, ROUTE, &from, PAGE).await?;
@@ -97,7 +105,13 @@ impl Service {
         let NewAccount { login, operator } = new;
         let login = Login::parse(&login).ok_or(AccountError::InvalidLogin(login))?;
         let id = AccountId::random();
-        let account = Account { id, login, operator, approved: true, keys: BTreeMap::new() };
+        let account = Account {
+            id,
+            login,
+            operator,
+            approved: true,
+            keys: BTreeMap::new(),
+        };
         let record = AccountRecord::first(account);
         let login = record.account.login.as_str();
         match self.write(&record, Expect::Absent).await {
@@ -154,7 +168,10 @@ impl Service {
             let found = found.ok_or_else(no_such_account)?;
             let current = AccountRecord::decode(&found.value).map_err(|error| {
                 let reason = error.to_string();
-                MorayError::Corrupt { shard: ROUTE.to_owned(), reason }
+                MorayError::Corrupt {
+                    shard: ROUTE.to_owned(),
+                    reason,
+                }
             })?;
             let mut account = current.account.clone();
             change(&mut account)?;
@@ -177,15 +194,22 @@ impl Service {
 
     async fn write(&self, record: &AccountRecord, expect: Expect) -> Result<(), WriteError> {
         let key = record::key(record.account.login.as_str());
-        let write = Write { key, value: Some(record.encode()), expect };
-        self.buckets.batch(vec![write]).await.map_err(|error| match error {
-            BatchError::Conflict(_) => WriteError::Conflict,
-            BatchError::Moray(error) => WriteError::Moray(error),
-            BatchError::Routes => WriteError::Moray(MorayError::Corrupt {
-                shard: ROUTE.to_owned(),
-                reason: error.to_string(),
-            }),
-        })
+        let write = Write {
+            key,
+            value: Some(record.encode()),
+            expect,
+        };
+        self.buckets
+            .batch(vec![write])
+            .await
+            .map_err(|error| match error {
+                BatchError::Conflict(_) => WriteError::Conflict,
+                BatchError::Moray(error) => WriteError::Moray(error),
+                BatchError::Routes => WriteError::Moray(MorayError::Corrupt {
+                    shard: ROUTE.to_owned(),
+                    reason: error.to_string(),
+                }),
+            })
     }
 
     /// Brings memory up to the record, unless it is ahead of it already.
@@ -198,7 +222,10 @@ impl Service {
             return cached.account.clone();
         }
         let account = Arc::new(record.account.clone());
-        let cached = Cached { revision: record.revision, account: account.clone() };
+        let cached = Cached {
+            revision: record.revision,
+            account: account.clone(),
+        };
         known.by_id.insert(account.id, login.to_owned());
         known.by_login.insert(login.to_owned(), cached);
         account
@@ -214,12 +241,18 @@ enum WriteError {
 impl Identity for Service {
     async fn account(&self, login: &str) -> Result<Option<Arc<Account>>, IdentityError> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(known.by_login.get(login).map(|cached| cached.account.clone()))
+        Ok(known
+            .by_login
+            .get(login)
+            .map(|cached| cached.account.clone()))
     }
 
     async fn account_by_id(&self, id: AccountId) -> Result<Option<Arc<Account>>, IdentityError> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let cached = known.by_id.get(&id).and_then(|login| known.by_login.get(login));
+        let cached = known
+            .by_id
+            .get(&id)
+            .and_then(|login| known.by_login.get(login));
         Ok(cached.map(|cached| cached.account.clone()))
     }
 

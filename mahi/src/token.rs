@@ -34,11 +34,16 @@ impl Sealer {
         // The secret may come to seal other things; what is derived from it for one use says so.
         let master = hmac::Key::new(hmac::HMAC_SHA256, secret);
         let derived = hmac::sign(&master, b"manta token");
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()) }
+        Self {
+            key: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()),
+        }
     }
 
     pub(crate) fn seal(&self, principal: &Principal, expires: Timestamp) -> String {
-        let claims = Claims { principal: principal.clone(), expires };
+        let claims = Claims {
+            principal: principal.clone(),
+            expires,
+        };
         let mut bytes = vec![VERSION];
         let json = serde_json::to_vec(&claims).expect("plain data: Claims holds no maps");
         bytes.extend_from_slice(&json);
@@ -51,8 +56,13 @@ impl Sealer {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(InvalidToken::Malformed);
         }
-        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| InvalidToken::Malformed)?;
-        let at = bytes.len().checked_sub(TAG_BYTES).ok_or(InvalidToken::Malformed)?;
+        let bytes = URL_SAFE_NO_PAD
+            .decode(token)
+            .map_err(|_| InvalidToken::Malformed)?;
+        let at = bytes
+            .len()
+            .checked_sub(TAG_BYTES)
+            .ok_or(InvalidToken::Malformed)?;
         let (sealed, tag) = bytes.split_at(at);
         hmac::verify(&self.key, sealed, tag).map_err(|_| InvalidToken::Malformed)?;
         let Some((&VERSION, json)) = sealed.split_first() else {
@@ -90,7 +100,11 @@ mod tests {
         let sealer = Sealer::new(&[7; 32]);
         let alice = principal();
         let token = sealer.seal(&alice, at(1000));
-        assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+        assert!(
+            token
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        );
         assert_eq!(sealer.open(&token, at(999)), Ok(alice));
         assert_eq!(sealer.open(&token, at(1000)), Err(InvalidToken::Expired));
     }
@@ -106,7 +120,11 @@ mod tests {
             let mut changed = bytes.clone();
             changed[at_byte] ^= 1;
             let changed = URL_SAFE_NO_PAD.encode(changed);
-            assert_eq!(sealer.open(&changed, at(0)), Err(InvalidToken::Malformed), "{at_byte}");
+            assert_eq!(
+                sealer.open(&changed, at(0)),
+                Err(InvalidToken::Malformed),
+                "{at_byte}"
+            );
         }
     }
 

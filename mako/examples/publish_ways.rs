@@ -1,8 +1,10 @@
 //! Which way of publishing a small durable file is fastest on this file system?
 //!
-//! `cargo run --profile fast -p mako --example publish_ways -- DIR [SECONDS] [THREADS]` writes 4 KiB copies
-//! with a checksum attribute in every way we considered, one after the other, several rounds, and prints
-//! the median of each. Whoever wants to change the write path of mako runs this first.
+//! `cargo run --profile fast -p mako --example publish_ways -- DIR [SECONDS] [THREADS] [WAY]` writes 4 KiB
+//! copies with a checksum attribute in every way we considered, one after the other, five rounds, and
+//! prints the median of each. With `CHURN=1` in the environment each round first writes and deletes as
+//! much again, which is the ordinary state of a store. Whoever wants to change the write path of mako runs
+//! this first, in both forms, and on a file system with a journal as well as on one without.
 
 use std::fs::{self, File};
 use std::io;

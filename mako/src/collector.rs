@@ -128,8 +128,8 @@ enum CollectError {
 }
 
 impl Collector {
-    /// Starts the worker. Call it before any PUT can begin: the first sweep takes everything older than
-    /// this moment that no metadata names.
+    /// Starts the worker, on the current runtime. Call it before any PUT can begin: the first sweep takes
+    /// everything older than this moment that no metadata names.
     #[must_use]
     pub fn start(
         config: CollectorConfig,

@@ -28,8 +28,8 @@ type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 pub enum Payload {
     Empty,
     Bytes(Bytes),
-    /// With a length it is sent with `Content-Length`, and a stream that is shorter or longer fails the
-    /// request; without, chunked.
+    /// With a length it is sent with `Content-Length`; a stream that ends before it, or has a piece that
+    /// goes beyond it, fails the request. Without a length it is sent chunked.
     Stream {
         stream: ByteStream,
         length: Option<u64>,

@@ -297,7 +297,11 @@ impl Owner {
                 (error.id(), End::Unable)
             }
         };
-        let stream = self.streams.iter().find(|(_, s)| s.id == id).map(|(stream, _)| *stream);
+        let stream = self
+            .streams
+            .iter()
+            .find(|(_, s)| s.id == id)
+            .map(|(stream, _)| *stream);
         let Some(stream) = stream else {
             return;
         };
@@ -323,7 +327,11 @@ impl Owner {
                 let assets = matches!(&error, StartError { cascade: true, .. });
                 self.fail(queued, &|at| {
                     let first = at == 0 || !assets;
-                    let error = if first { error.error.clone() } else { cascade() };
+                    let error = if first {
+                        error.error.clone()
+                    } else {
+                        cascade()
+                    };
                     Outcome::Failed(error)
                 });
             }

@@ -74,7 +74,9 @@ pub(crate) struct FrontDoor {
 
 impl fmt::Debug for FrontDoor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FrontDoor").field("base", &self.base).finish()
+        f.debug_struct("FrontDoor")
+            .field("base", &self.base)
+            .finish()
     }
 }
 
@@ -194,7 +196,9 @@ pub(crate) fn empty() -> Body {
 }
 
 pub(crate) fn full(bytes: Bytes) -> Body {
-    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+    Full::new(bytes)
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 /// The path of a request for a name, which is taken literally.
@@ -224,7 +228,9 @@ async fn refusal(response: Response<Incoming>) -> FrontDoorError {
         message: String,
     }
     let status = response.status();
-    let body = Limited::new(response.into_body(), ERROR_BYTES_MAX).collect().await;
+    let body = Limited::new(response.into_body(), ERROR_BYTES_MAX)
+        .collect()
+        .await;
     let document = body
         .ok()
         .and_then(|body| serde_json::from_slice(&body.to_bytes()).ok())
@@ -245,7 +251,12 @@ mod tests {
 
     #[test]
     fn names_survive_the_way_through_a_path() {
-        for name in ["/u/stor/a b", "/u/stor/M%41RK", "/u/stor/ü?#&+", "/u/stor/.."] {
+        for name in [
+            "/u/stor/a b",
+            "/u/stor/M%41RK",
+            "/u/stor/ü?#&+",
+            "/u/stor/..",
+        ] {
             assert_eq!(decode_path(&encode_path(name)).as_deref(), Some(name));
         }
         assert_eq!(encode_path("/u/stor/M%41RK"), "/u/stor/M%2541RK");

@@ -99,7 +99,11 @@ mod tests {
         ];
         for cancelled in [false, true] {
             allowed.push((done(cancelled), E::ArchiveStarted, archiving(cancelled)));
-            allowed.push((archiving(cancelled), E::ArchiveStarted, archiving(cancelled)));
+            allowed.push((
+                archiving(cancelled),
+                E::ArchiveStarted,
+                archiving(cancelled),
+            ));
             allowed.push((archiving(cancelled), E::ArchiveDone, archived(cancelled)));
         }
         let mut states = vec![Job::Open, Job::Ended];

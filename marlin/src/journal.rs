@@ -161,7 +161,10 @@ impl Journal {
     pub(crate) async fn purge(&self, id: JobId) -> Result<(), JournalError> {
         let route = id.to_string();
         loop {
-            let records = self.buckets.scan(BUCKET, &route, "log/", PURGE_PAGE).await?;
+            let records = self
+                .buckets
+                .scan(BUCKET, &route, "log/", PURGE_PAGE)
+                .await?;
             if records.is_empty() {
                 break;
             }

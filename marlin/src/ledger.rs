@@ -70,7 +70,10 @@ pub(crate) enum Place {
     Map,
     Reducer(u8),
     /// Addressed to a reducer that does not exist.
-    Nowhere { index: u8, reducers: usize },
+    Nowhere {
+        index: u8,
+        reducers: usize,
+    },
 }
 
 /// What follows from an entry.
@@ -96,7 +99,12 @@ impl Ledger {
                 items_open: 0,
             })
             .collect();
-        let option = |name: &str| definition.options.as_ref().and_then(|o| o.get(name)?.as_bool());
+        let option = |name: &str| {
+            definition
+                .options
+                .as_ref()
+                .and_then(|o| o.get(name)?.as_bool())
+        };
         Self {
             id,
             keep_intermediate: option("keepIntermediate").unwrap_or(false),

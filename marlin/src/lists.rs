@@ -25,33 +25,41 @@ pub(crate) fn lines(
 ) -> BoxStream<'static, Result<String, JournalError>> {
     let id = job.id;
     let last_phase = job.definition.phases.len().saturating_sub(1);
-    let pages = stream::try_unfold((journal, Position::default()), move |(journal, at)| async move {
-        let (segments, next) = journal.read(id, at).await?;
-        if segments.is_empty() {
-            return Ok::<_, JournalError>(None);
-        }
-        let entries = segments.into_iter().flat_map(|segment| segment.entries);
-        let lines: Vec<_> = entries
-            .flat_map(|entry| select(entry, last_phase, what, form))
-            .map(Ok)
-            .collect();
-        Ok(Some((stream::iter(lines), (journal, next))))
-    });
+    let pages = stream::try_unfold(
+        (journal, Position::default()),
+        move |(journal, at)| async move {
+            let (segments, next) = journal.read(id, at).await?;
+            if segments.is_empty() {
+                return Ok::<_, JournalError>(None);
+            }
+            let entries = segments.into_iter().flat_map(|segment| segment.entries);
+            let lines: Vec<_> = entries
+                .flat_map(|entry| select(entry, last_phase, what, form))
+                .map(Ok)
+                .collect();
+            Ok(Some((stream::iter(lines), (journal, next))))
+        },
+    );
     pages.try_flatten().boxed()
 }
 
 fn select(entry: Entry, last_phase: usize, what: JobList, form: Form) -> Vec<String> {
     match (what, entry) {
         (JobList::Inputs, Entry::Inputs { names }) => names,
-        (JobList::Outputs, Entry::Commit(commit)) if commit.phase == last_phase => {
-            commit.outputs.into_iter().map(|output| output.name).collect()
-        }
-        (JobList::Failures | JobList::Errors, Entry::Commit(commit)) => {
-            commit.failure.and_then(|f| line(f, what, form)).into_iter().collect()
-        }
-        (JobList::Failures | JobList::Errors, Entry::Cancelled { errors, .. }) => {
-            errors.into_iter().filter_map(|f| line(f, what, form)).collect()
-        }
+        (JobList::Outputs, Entry::Commit(commit)) if commit.phase == last_phase => commit
+            .outputs
+            .into_iter()
+            .map(|output| output.name)
+            .collect(),
+        (JobList::Failures | JobList::Errors, Entry::Commit(commit)) => commit
+            .failure
+            .and_then(|f| line(f, what, form))
+            .into_iter()
+            .collect(),
+        (JobList::Failures | JobList::Errors, Entry::Cancelled { errors, .. }) => errors
+            .into_iter()
+            .filter_map(|f| line(f, what, form))
+            .collect(),
         _ => Vec::new(),
     }
 }

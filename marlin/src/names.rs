@@ -205,10 +205,7 @@ mod tests {
         let reduce = TaskNames::new(&area, 2, task, None, None);
         assert_eq!(reduce.stdout(), format!("{area}/reduce.2.{task}"));
         let after = TaskNames::new(&area, 3, task, Some(&reduce.stdout()), None);
-        assert_eq!(
-            after.stdout(),
-            format!("{area}/reduce.2.{task}.3.{task}")
-        );
+        assert_eq!(after.stdout(), format!("{area}/reduce.2.{task}.3.{task}"));
     }
 
     #[test]

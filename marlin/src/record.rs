@@ -51,11 +51,16 @@ pub(crate) struct Segment {
 #[serde(tag = "is", rename_all = "kebab-case")]
 pub(crate) enum Entry {
     /// Names as they were sent.
-    Inputs { names: Vec<String> },
+    Inputs {
+        names: Vec<String>,
+    },
     InputEnded,
     Commit(Commit),
     /// With the error of every task that was dispatched and had not committed.
-    Cancelled { errors: Vec<Failure>, tasks: u64 },
+    Cancelled {
+        errors: Vec<Failure>,
+        tasks: u64,
+    },
     /// All work and all deletions are over.
     Finished,
     ArchiveStarted,

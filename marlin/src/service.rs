@@ -172,9 +172,10 @@ impl Service {
         let groups: Vec<_> = groups
             .into_iter()
             .map(|group| {
-                let streams = group.streams.iter().map(|(id, state)| {
-                    serde_json::json!({ "id": id, "state": state.name() })
-                });
+                let streams = group
+                    .streams
+                    .iter()
+                    .map(|(id, state)| serde_json::json!({ "id": id, "state": state.name() }));
                 serde_json::json!({
                     "job": group.key.job.to_string(),
                     "phase": group.key.phase,
@@ -268,7 +269,9 @@ impl Service {
     /// The record of a job that has no owner task, and what its log says.
     async fn stored(&self, owner: AccountId, id: JobId) -> Result<(JobRecord, View), JobError> {
         let record = self.journal.job(id).await.map_err(unavailable)?;
-        let record = record.filter(|r| r.owner == owner).ok_or(JobError::NotFound)?;
+        let record = record
+            .filter(|r| r.owner == owner)
+            .ok_or(JobError::NotFound)?;
         let view = match record.summary {
             Some(summary) => View::archived(summary),
             None => {
@@ -283,12 +286,7 @@ impl Service {
         Ok((record, view))
     }
 
-    async fn request(
-        &self,
-        owner: AccountId,
-        id: JobId,
-        request: Request,
-    ) -> Result<(), JobError> {
+    async fn request(&self, owner: AccountId, id: JobId, request: Request) -> Result<(), JobError> {
         let Some(handle) = self.handle(owner, id) else {
             let (_, view) = self.stored(owner, id).await?;
             self.engine()?;
@@ -347,11 +345,7 @@ impl Jobs for Service {
         Ok(archive::status(&record, view))
     }
 
-    async fn live(
-        &self,
-        owner: AccountId,
-        filter: &JobFilter,
-    ) -> Result<Vec<JobStatus>, JobError> {
+    async fn live(&self, owner: AccountId, filter: &JobFilter) -> Result<Vec<JobStatus>, JobError> {
         let mut found: Vec<(Arc<Handle>, View)> = self
             .live
             .lock()
@@ -369,7 +363,8 @@ impl Jobs for Service {
             std::cmp::Reverse((handle.job.record.created, handle.job.id()))
         });
         found.truncate(filter.limit);
-        let status = |(handle, view): (Arc<Handle>, View)| archive::status(&handle.job.record, view);
+        let status =
+            |(handle, view): (Arc<Handle>, View)| archive::status(&handle.job.record, view);
         Ok(found.into_iter().map(status).collect())
     }
 
@@ -400,7 +395,9 @@ impl Jobs for Service {
             Some(handle) => handle.job.record.clone(),
             None => {
                 let record = self.journal.job(id).await.map_err(unavailable)?;
-                record.filter(|r| r.owner == owner).ok_or(JobError::NotFound)?
+                record
+                    .filter(|r| r.owner == owner)
+                    .ok_or(JobError::NotFound)?
             }
         };
         let lines = lines(self.journal.clone(), &record, what, Form::Live);
@@ -461,10 +458,7 @@ async fn replay(journal: &Journal, record: &JobRecord) -> Result<Replayed, Start
 }
 
 fn unavailable(error: JournalError) -> JobError {
-    tracing::warn!(
-        error = chain(&error),
-        "records of a job not available"
-    );
+    tracing::warn!(error = chain(&error), "records of a job not available");
     JobError::Unavailable {
         reason: error.to_string(),
     }

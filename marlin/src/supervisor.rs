@@ -46,14 +46,31 @@ pub(crate) type Ticket = u64;
 pub(crate) enum Event {
     /// The owner is ready; picks up what a replayed log left open.
     Begin,
-    AddInputs { ticket: Ticket, names: Vec<String> },
-    EndInput { ticket: Ticket },
-    Cancel { ticket: Ticket },
+    AddInputs {
+        ticket: Ticket,
+        names: Vec<String>,
+    },
+    EndInput {
+        ticket: Ticket,
+    },
+    Cancel {
+        ticket: Ticket,
+    },
     /// Nobody added an input for an hour.
     InputIdle,
-    Resolved { item: u64, result: Result<Located, TaskError> },
-    Started { work: Work, attempt: u8 },
-    Finished { work: Work, attempt: u8, outcome: Outcome },
+    Resolved {
+        item: u64,
+        result: Result<Located, TaskError>,
+    },
+    Started {
+        work: Work,
+        attempt: u8,
+    },
+    Finished {
+        work: Work,
+        attempt: u8,
+        outcome: Outcome,
+    },
     /// The entries of the last [`Effect::Write`] are durable.
     Written(Vec<Segment>),
     Deleted,
@@ -70,10 +87,16 @@ pub(crate) enum Outcome {
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Effect {
-    Reply { ticket: Ticket, result: Result<(), &'static str> },
+    Reply {
+        ticket: Ticket,
+        result: Result<(), &'static str>,
+    },
     /// Make these durable, together. No other write comes before [`Event::Written`].
     Write(Vec<Entry>),
-    Resolve { item: u64, name: Arc<str> },
+    Resolve {
+        item: u64,
+        name: Arc<str>,
+    },
     StartMap {
         phase: usize,
         item: u64,
@@ -81,11 +104,25 @@ pub(crate) enum Effect {
         located: Located,
         origin: Option<Arc<str>>,
     },
-    StartReduce { phase: usize, index: u8, attempt: u8, open: bool },
-    Feed { phase: usize, index: u8, input: Located },
-    CloseFeed { phase: usize, index: u8 },
+    StartReduce {
+        phase: usize,
+        index: u8,
+        attempt: u8,
+        open: bool,
+    },
+    Feed {
+        phase: usize,
+        index: u8,
+        input: Located,
+    },
+    CloseFeed {
+        phase: usize,
+        index: u8,
+    },
     /// No task of this map phase comes any more, retries aside.
-    CloseGroup { phase: usize },
+    CloseGroup {
+        phase: usize,
+    },
     Delete(Arc<str>),
     /// Drop every task of the job.
     Abort,
@@ -321,12 +358,7 @@ impl Supervisor {
         Some(*task)
     }
 
-    fn resolved(
-        &mut self,
-        id: u64,
-        result: Result<Located, TaskError>,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn resolved(&mut self, id: u64, result: Result<Located, TaskError>, effects: &mut Vec<Effect>) {
         self.resolving -= 1;
         let Some(item) = self.ledger.item(id).cloned() else {
             return;
@@ -404,13 +436,7 @@ impl Supervisor {
         }
     }
 
-    fn finished(
-        &mut self,
-        work: Work,
-        attempt: u8,
-        outcome: Outcome,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn finished(&mut self, work: Work, attempt: u8, outcome: Outcome, effects: &mut Vec<Effect>) {
         let event = match outcome {
             Outcome::Lost => TaskEvent::Lost,
             Outcome::Done(_) | Outcome::Failed(_) => TaskEvent::Finished,
@@ -538,7 +564,10 @@ impl Supervisor {
             while self.resolving < RESOLVING_MAX
                 && (is_reduce || self.tasks_running + self.resolving < TASKS_MAX)
             {
-                let Some(id) = self.phases.get_mut(phase).and_then(|p| p.waiting.pop_front())
+                let Some(id) = self
+                    .phases
+                    .get_mut(phase)
+                    .and_then(|p| p.waiting.pop_front())
                 else {
                     break;
                 };

@@ -22,7 +22,9 @@ pub fn run(name: &str, args: &[OsString]) -> ExitCode {
         ("mcat", Some(args)) => mcat::main(args),
         ("mpipe", Some(args)) => mpipe::main(args),
         (name, _) => {
-            say(&format!("{name}: no such tool, or arguments that are not text"));
+            say(&format!(
+                "{name}: no such tool, or arguments that are not text"
+            ));
             USAGE
         }
     };
@@ -39,7 +41,10 @@ fn local_manta() -> FrontDoor {
 
 /// One thread is enough for a tool that does one thing.
 fn block_on<F: Future<Output = u8>>(tool: &str, future: F) -> u8 {
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime.block_on(future),
         Err(error) => {
             say(&format!("{tool}: cannot start: {error}"));
@@ -48,14 +53,18 @@ fn block_on<F: Future<Output = u8>>(tool: &str, future: F) -> u8 {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a command-line tool speaks to its user")]
+#[expect(
+    clippy::print_stderr,
+    reason = "a command-line tool speaks to its user"
+)]
 fn say(text: &str) {
     eprintln!("{text}");
 }
 
 /// `-r INDEX`: a number; the range is checked by whoever emits.
 fn parse_reducer(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| format!("reducer index must be a number: \"{text}\""))
+    text.parse()
+        .map_err(|_| format!("reducer index must be a number: \"{text}\""))
 }
 
 /// Where an option's value is: in the same argument or in the next one.
@@ -65,7 +74,8 @@ fn value_of(
     rest: &mut impl Iterator<Item = String>,
 ) -> Result<String, String> {
     if attached.is_empty() {
-        rest.next().ok_or_else(|| format!("option requires an argument -- {option}"))
+        rest.next()
+            .ok_or_else(|| format!("option requires an argument -- {option}"))
     } else {
         Ok(attached.to_owned())
     }

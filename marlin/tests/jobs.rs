@@ -26,7 +26,12 @@ async fn a_map_job_runs_one_task_for_each_input() {
     for output in &job.outputs {
         let base = format!("/{LOGIN}/jobs/{}/stor/{LOGIN}/stor/", job.id);
         assert!(output.starts_with(&base), "{output}");
-        let name = output.strip_prefix(&base).unwrap().rsplit_once(".0.").unwrap().0;
+        let name = output
+            .strip_prefix(&base)
+            .unwrap()
+            .rsplit_once(".0.")
+            .unwrap()
+            .0;
         contents.push((name.to_owned(), store.get(output).await.trim().to_owned()));
     }
     contents.sort();
@@ -49,7 +54,10 @@ async fn phases_follow_each_other_and_leave_nothing_between() {
     job.check();
     assert_eq!(job.errors, Vec::<serde_json::Value>::new());
     assert_eq!(job.outputs.len(), 1);
-    assert_eq!(store.get(&job.outputs[0]).await, "0\n1\n2\n3\n4\nx\nx\nx\nx\nx\n");
+    assert_eq!(
+        store.get(&job.outputs[0]).await,
+        "0\n1\n2\n3\n4\nx\nx\nx\nx\nx\n"
+    );
     let area = format!("/{LOGIN}/jobs/{}/stor", job.id);
     assert!(job.outputs[0].starts_with(&format!("{area}/reduce.2.")));
     assert_eq!(store.objects(&area).await, job.outputs);
@@ -61,7 +69,9 @@ async fn without_inputs_a_map_does_nothing_and_a_reducer_runs_once() {
     let store = Store::start().await;
     let job = store.run(vec![map("wc")], &[]).await;
     assert_eq!((job.outputs.len(), job.errors.len()), (0, 0));
-    let job = store.run(vec![reduce("echo $MANTA_REDUCER; cat", 3)], &[]).await;
+    let job = store
+        .run(vec![reduce("echo $MANTA_REDUCER; cat", 3)], &[])
+        .await;
     job.check();
     let mut contents = Vec::new();
     for output in &job.outputs {
@@ -115,7 +125,11 @@ async fn bad_inputs_fail_alone_in_the_documented_words() {
         .map(|e| {
             (
                 e["input"].as_str().unwrap().to_owned(),
-                format!("{} {}", e["code"].as_str().unwrap(), e["message"].as_str().unwrap()),
+                format!(
+                    "{} {}",
+                    e["code"].as_str().unwrap(),
+                    e["message"].as_str().unwrap()
+                ),
             )
         })
         .collect();
@@ -159,9 +173,17 @@ async fn bad_inputs_fail_alone_in_the_documented_words() {
 async fn a_failing_command_keeps_its_stderr_and_its_stdout_is_no_output() {
     let store = Store::start().await;
     store.put("~~/stor/a", "x").await;
-    let job = store.run(vec![map("echo out; echo why >&2; exit 3")], &["/user/stor/a"]).await;
+    let job = store
+        .run(
+            vec![map("echo out; echo why >&2; exit 3")],
+            &["/user/stor/a"],
+        )
+        .await;
     job.check();
-    assert_eq!(job.error(), ("UserTaskError", "user command exited with code 3"));
+    assert_eq!(
+        job.error(),
+        ("UserTaskError", "user command exited with code 3")
+    );
     let stderr = job.errors[0]["stderr"].as_str().unwrap();
     assert!(stderr.contains("/stor/user/stor/a.0.err."), "{stderr}");
     assert_eq!(store.get(stderr).await, "why\n");
@@ -181,13 +203,20 @@ async fn mpipe_and_mcat_replace_standard_output() {
     assert_eq!(job.outputs, ["/user/stor/extra/out1"]);
     assert_eq!(store.get("/user/stor/extra/out1").await, "bar\n");
 
-    let job = store.run(vec![map("echo foo; echo bar | mpipe")], &["/user/stor/a"]).await;
+    let job = store
+        .run(vec![map("echo foo; echo bar | mpipe")], &["/user/stor/a"])
+        .await;
     let base = format!("/user/jobs/{}/stor/user/stor/a.0.", job.id);
     assert!(job.outputs[0].starts_with(&base), "{:?}", job.outputs);
     assert_eq!(store.get(&job.outputs[0]).await, "bar\n");
     assert_eq!(job.outputs.len(), 1);
 
-    let job = store.run(vec![map("echo foo; mcat /user/stor/a")], &["/user/stor/a"; 3]).await;
+    let job = store
+        .run(
+            vec![map("echo foo; mcat /user/stor/a")],
+            &["/user/stor/a"; 3],
+        )
+        .await;
     assert_eq!(job.outputs, ["/user/stor/a"; 3]);
     assert_eq!(job.status.stats.tasks_done, 3);
 
@@ -215,14 +244,19 @@ async fn outputs_may_be_addressed_to_a_reducer() {
     let job = store.run(phases, &["/user/stor/a"]).await;
     assert_eq!(
         job.error(),
-        ("InvalidArgumentError", "reducer \"1\" specified, but only 1 reducers exist")
+        (
+            "InvalidArgumentError",
+            "reducer \"1\" specified, but only 1 reducers exist"
+        )
     );
     assert_eq!(job.outputs.len(), 1);
     // The misaddressed object stays.
     let left = store.objects(&format!("/user/jobs/{}/stor", job.id)).await;
     assert_eq!(left.len(), 2, "{left:?}");
 
-    let job = store.run(vec![map("echo | mpipe -r 128")], &["/user/stor/a"]).await;
+    let job = store
+        .run(vec![map("echo | mpipe -r 128")], &["/user/stor/a"])
+        .await;
     assert_eq!(job.error().1, "user command exited with code 1");
     store.stop().await;
 }
@@ -237,7 +271,11 @@ async fn cancelling_ends_running_tasks_at_once() {
     let began = std::time::Instant::now();
     store.marlin.cancel(store.account.id, id).await.unwrap();
     let job = store.finish(id).await;
-    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < std::time::Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
     assert!(job.status.cancelled && job.status.input_done);
     assert_eq!(job.errors.len(), 3);
     for error in &job.errors {
@@ -246,7 +284,13 @@ async fn cancelling_ends_running_tasks_at_once() {
         assert_eq!(error["p0input"], "/user/stor/a");
     }
     let refused = store.marlin.cancel(store.account.id, id).await.unwrap_err();
-    assert_eq!(refused, JobError::InvalidState { id, state: "cancelled" });
+    assert_eq!(
+        refused,
+        JobError::InvalidState {
+            id,
+            state: "cancelled"
+        }
+    );
     let zones_back = || store.zones.stats().busy == 0;
     wait_until(zones_back).await;
     store.stop().await;
@@ -278,12 +322,25 @@ async fn requests_are_refused_in_the_states_that_say_so() {
 async fn a_finished_job_is_archived_and_still_answers() {
     let store = Store::start().await;
     store.put("~~/stor/a", "x").await;
-    let job = store.run(vec![map("cat")], &["/user/stor/a", "/user/stor/none"]).await;
-    let status = store.wait(job.id, |status| status.time_archive_done.is_some()).await;
+    let job = store
+        .run(vec![map("cat")], &["/user/stor/a", "/user/stor/none"])
+        .await;
+    let status = store
+        .wait(job.id, |status| status.time_archive_done.is_some())
+        .await;
     let dir = format!("/user/jobs/{}", job.id);
-    assert_eq!(store.get(&format!("{dir}/in.txt")).await, "/user/stor/a\n/user/stor/none\n");
-    assert_eq!(store.get(&format!("{dir}/out.txt")).await, format!("{}\n", job.outputs[0]));
-    assert_eq!(store.get(&format!("{dir}/fail.txt")).await, "/user/stor/none\n");
+    assert_eq!(
+        store.get(&format!("{dir}/in.txt")).await,
+        "/user/stor/a\n/user/stor/none\n"
+    );
+    assert_eq!(
+        store.get(&format!("{dir}/out.txt")).await,
+        format!("{}\n", job.outputs[0])
+    );
+    assert_eq!(
+        store.get(&format!("{dir}/fail.txt")).await,
+        "/user/stor/none\n"
+    );
     let error: serde_json::Value =
         serde_json::from_str(&store.get(&format!("{dir}/err.txt")).await).unwrap();
     assert_eq!(error["phaseNum"], "0");
@@ -325,14 +382,22 @@ async fn a_restart_runs_again_only_what_was_not_committed() {
     job.check();
     assert_eq!(job.errors, Vec::<serde_json::Value>::new());
     assert_eq!(store.get(&job.outputs[0]).await, "0\n1\n2\n3\n4\n5\n");
-    assert_eq!(store.objects(&format!("/user/jobs/{id}/stor")).await, job.outputs);
+    assert_eq!(
+        store.objects(&format!("/user/jobs/{id}/stor")).await,
+        job.outputs
+    );
     let committed_ran = |n: usize| {
         let input = format!("/user/stor/{n}");
         let ran = |event: &ZoneEvent| {
             matches!(event, ZoneEvent::Ran { env, .. }
                 if env.iter().any(|(k, v)| k == "MANTA_INPUT_OBJECT" && *v == input))
         };
-        store.zones.events().iter().filter(|event| ran(event)).count()
+        store
+            .zones
+            .events()
+            .iter()
+            .filter(|event| ran(event))
+            .count()
     };
     for n in 0..3 {
         assert_eq!(committed_ran(n), 1, "committed task {n} ran again");
@@ -354,7 +419,9 @@ async fn a_vanished_zone_costs_an_attempt_and_three_cost_the_task() {
     assert_eq!(job.error(), ("InternalError", "internal error"));
     assert_eq!(job.status.stats.retries, 2);
     store.zones.vanish_next(1);
-    let job = store.run(vec![reduce("cat", 1)], &["/user/stor/a", "/user/stor/a"]).await;
+    let job = store
+        .run(vec![reduce("cat", 1)], &["/user/stor/a", "/user/stor/a"])
+        .await;
     job.check();
     assert_eq!(store.get(&job.outputs[0]).await, "xx");
     store.stop().await;
@@ -391,7 +458,9 @@ async fn init_runs_once_in_a_zone_and_its_failure_is_everybodys() {
 async fn assets_are_there_before_the_first_task_or_nothing_runs() {
     let store = Store::start().await;
     store.put("~~/stor/a", "x").await;
-    store.put("~~/stor/hello 1", "#!/bin/sh\necho \"asset $1\"\n").await;
+    store
+        .put("~~/stor/hello 1", "#!/bin/sh\necho \"asset $1\"\n")
+        .await;
     let mut phase = map("\"$ZONE_ROOT/assets/user/stor/hello 1\" 17");
     phase.assets = Some(vec!["/user/stor/hello 1".to_owned()]);
     let job = store.run(vec![phase], &["/user/stor/a"]).await;
@@ -419,7 +488,10 @@ async fn want_of_memory_or_disk_is_told() {
     let job = store.run(vec![map("cat")], &["/user/stor/a"]).await;
     assert_eq!(
         job.error(),
-        ("TaskInitError", "failed to dispatch task: not enough memory available")
+        (
+            "TaskInitError",
+            "failed to dispatch task: not enough memory available"
+        )
     );
     store.zones.pretend(true, 1 << 40);
     let job = store.run(vec![map("false")], &["/user/stor/a"]).await;
@@ -438,7 +510,9 @@ async fn tasks_may_end_themselves_through_the_control_api() {
     let store = Store::start().await;
     store.put("~~/stor/a", "x").await;
     let post = |what: &str| format!("echo lost; {}; sleep 3600", request("POST", what));
-    let job = store.run(vec![map(&post("commit"))], &["/user/stor/a"]).await;
+    let job = store
+        .run(vec![map(&post("commit"))], &["/user/stor/a"])
+        .await;
     job.check();
     assert_eq!((job.outputs.len(), job.errors.len()), (0, 0));
     let job = store.run(vec![map(&post("fail"))], &["/user/stor/a"]).await;
@@ -459,7 +533,10 @@ async fn reducers_that_do_not_read_still_end() {
     job.check();
     assert_eq!((job.outputs.len(), job.errors.len()), (1, 0));
     let job = store.run(vec![reduce("wc -c", 1)], &inputs).await;
-    assert_eq!(store.get(&job.outputs[0]).await.trim(), (12 << 20).to_string());
+    assert_eq!(
+        store.get(&job.outputs[0]).await.trim(),
+        (12 << 20).to_string()
+    );
     store.stop().await;
 }
 
@@ -467,14 +544,14 @@ async fn reducers_that_do_not_read_still_end() {
 async fn the_environment_is_exactly_the_documented_one() {
     let store = Store::start().await;
     store.put("~~/stor/obj1", "x").await;
-    let show = "env | grep -v '^ZONE_ROOT\\|^PATH\\|^PWD\\|^SHLVL\\|^_=\\|^MANTA_URL' | sort; pwd";
+    let show = "env | sed \"s|$ZONE_ROOT||\" | grep -v '^ZONE_ROOT\\|^PATH\\|^PWD\\|^SHLVL\\|^_=\\|^MANTA_URL' | sort; pwd";
     let job = store.run(vec![map(show)], &["/user/stor/obj1"]).await;
     let id = job.id;
     let expected = format!(
-        "DTRACE_DOF_INIT_DISABLE=1\nHOME=/root\nLANG=C.UTF-8\nMANTA_INPUT_FILE=/dev/stdin\n\
+        "DTRACE_DOF_INIT_DISABLE=1\nHOME=/root\nLANG=C.UTF-8\nMANTA_INPUT_FILE=/manta/user/stor/obj1\n\
          MANTA_INPUT_OBJECT=/user/stor/obj1\nMANTA_JOB_ID={id}\nMANTA_NO_AUTH=true\n\
          MANTA_OUTPUT_BASE=/user/jobs/{id}/stor/user/stor/obj1.0.\nMANTA_USER=user\n\
-         mc_input_file=/dev/stdin\nmc_input_key=/user/stor/obj1\n/\n"
+         mc_input_file=/manta/user/stor/obj1\nmc_input_key=/user/stor/obj1\n/\n"
     );
     assert_eq!(store.get(&job.outputs[0]).await, expected);
     let job = store.run(vec![reduce(show, 1)], &[]).await;
@@ -493,7 +570,9 @@ async fn a_no_op_job_costs_few_commits() {
     let store = Store::start().await;
     store.put("~~/stor/a", "x").await;
     let job = store.run(vec![map("true")], &["/user/stor/a"]).await;
-    store.wait(job.id, |status| status.time_archive_done.is_some()).await;
+    store
+        .wait(job.id, |status| status.time_archive_done.is_some())
+        .await;
     // Creation, input, end of input, commit, and the two ends of the archive.
     assert!(store.marlin.commits(job.id).await.unwrap() <= 6);
     assert_eq!(job.status.state, JobState::Done);
@@ -512,7 +591,16 @@ fn request(method: &str, what: &str) -> String {
 
 async fn wait_for_runs(store: &Store, runs: usize) {
     let ran = |event: &ZoneEvent| matches!(event, ZoneEvent::Ran { .. });
-    wait_until(|| store.zones.events().iter().filter(|event| ran(event)).count() >= runs).await;
+    wait_until(|| {
+        store
+            .zones
+            .events()
+            .iter()
+            .filter(|event| ran(event))
+            .count()
+            >= runs
+    })
+    .await;
 }
 
 async fn wait_until(what: impl Fn() -> bool) {

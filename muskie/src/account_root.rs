@@ -24,7 +24,10 @@ pub(crate) fn handle(request: &Request<'_>, exchange: &mut Exchange) -> Result<R
         return Err(request.forbidden());
     }
     if request.head.method != Method::GET && request.head.method != Method::HEAD {
-        return Err(Error::RootDirectory { method: request.method(), path: request.path() });
+        return Err(Error::RootDirectory {
+            method: request.method(),
+            path: request.path(),
+        });
     }
     exchange.lists = request.head.method == Method::GET;
     // Unlike that of other listings this marker is exclusive.
@@ -32,7 +35,9 @@ pub(crate) fn handle(request: &Request<'_>, exchange: &mut Exchange) -> Result<R
     let names: Vec<_> = MEMBERS.into_iter().filter(|name| *name > marker).collect();
     let body: String = names
         .iter()
-        .map(|name| format!("{{\"name\":\"{name}\",\"type\":\"directory\",\"mtime\":\"{MTIME}\"}}\n"))
+        .map(|name| {
+            format!("{{\"name\":\"{name}\",\"type\":\"directory\",\"mtime\":\"{MTIME}\"}}\n")
+        })
         .collect();
     let mut reply = Reply::new(StatusCode::OK, Content::Full(body.into()));
     reply.set(CONTENT_TYPE, HeaderValue::from_static(DIRECTORY_TYPE));

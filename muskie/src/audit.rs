@@ -75,9 +75,15 @@ fn line(exchange: &Exchange) -> Vec<u8> {
     line.name("_audit").extend_from_slice(b"true");
     line.text("operation", exchange.operation.name());
     line.text("billable_operation", exchange.billable());
-    line.number("bytesTransferred", exchange.received_bytes + exchange.sent_bytes);
+    line.number(
+        "bytesTransferred",
+        exchange.received_bytes + exchange.sent_bytes,
+    );
     let forwarded = head.header("x-forwarded-for");
-    let logical = forwarded.as_deref().and_then(|list| list.split(',').next()).map(str::trim);
+    let logical = forwarded
+        .as_deref()
+        .and_then(|list| list.split(',').next())
+        .map(str::trim);
     let remote = head.remote.ip().to_string();
     line.text("logicalRemoteAddress", logical.unwrap_or(&remote));
     line.text("remoteAddress", &remote);
@@ -87,7 +93,14 @@ fn line(exchange: &Exchange) -> Vec<u8> {
     let mut req = line.object("req");
     req.text("method", head.method.as_str());
     req.text("url", head.target());
-    req.text("httpVersion", if head.version == http::Version::HTTP_10 { "1.0" } else { "1.1" });
+    req.text(
+        "httpVersion",
+        if head.version == http::Version::HTTP_10 {
+            "1.0"
+        } else {
+            "1.1"
+        },
+    );
     req.optional("owner", exchange.owner.as_deref());
     if let Some(login) = &exchange.caller {
         let mut caller = req.object("caller");

@@ -32,7 +32,10 @@ pub(crate) struct Caller {
 /// What a request brings to show who it is, in good form and in time.
 pub(crate) enum Credentials {
     Anonymous,
-    Signature { authorization: Box<Authorization>, covered: String },
+    Signature {
+        authorization: Box<Authorization>,
+        covered: String,
+    },
     Token(String),
 }
 
@@ -54,7 +57,10 @@ struct Verified {
 
 impl Default for SignatureCache {
     fn default() -> Self {
-        Self { verified: Cache::new(VERIFIED_MAX), keys: Cache::new(PARSED_KEYS_MAX) }
+        Self {
+            verified: Cache::new(VERIFIED_MAX),
+            keys: Cache::new(PARSED_KEYS_MAX),
+        }
     }
 }
 
@@ -78,7 +84,10 @@ pub(crate) fn credentials(server: &Server, head: &Head) -> Result<Credentials> {
     let authorization = match Authorization::parse(&header) {
         Ok(authorization) => authorization,
         Err(ParseError::OtherScheme(scheme)) if scheme == "token" => {
-            let token = header.trim().split_once(' ').map_or("", |(_, token)| token.trim());
+            let token = header
+                .trim()
+                .split_once(' ')
+                .map_or("", |(_, token)| token.trim());
             return Ok(Credentials::Token(token.to_owned()));
         }
         Err(ParseError::OtherScheme(scheme)) => {
@@ -103,11 +112,16 @@ pub(crate) fn credentials(server: &Server, head: &Head) -> Result<Credentials> {
     )
     .map_err(|error| invalid_header(&error))?;
     check_skew(server, head)?;
-    Ok(Credentials::Signature { authorization: Box::new(authorization), covered })
+    Ok(Credentials::Signature {
+        authorization: Box::new(authorization),
+        covered,
+    })
 }
 
 fn invalid_header(reason: &dyn std::fmt::Display) -> Error {
-    Error::InvalidSignatureHeader { reason: reason.to_string() }
+    Error::InvalidSignatureHeader {
+        reason: reason.to_string(),
+    }
 }
 
 /// Both directions: a date from the future could be replayed until then. One that does not parse would be
@@ -127,7 +141,9 @@ fn check_skew(server: &Server, head: &Head) -> Result<()> {
     let skew = format!("{}.{:03}", skew.as_secs(), skew.subsec_millis());
     let skew = skew.trim_end_matches('0').trim_end_matches('.');
     let max = max.as_secs();
-    Err(invalid_header(&format_args!("clock skew of {skew}s was greater than {max}s")))
+    Err(invalid_header(&format_args!(
+        "clock skew of {skew}s was greater than {max}s"
+    )))
 }
 
 /// `None` for a request that says nothing about itself.
@@ -139,17 +155,20 @@ pub(crate) async fn authenticate(
     let caller = match credentials {
         Credentials::Anonymous => return Ok(None),
         Credentials::Token(token) => by_token(server, &token).await?,
-        Credentials::Signature { authorization, covered } => {
-            by_signature(server, &authorization, covered).await?
-        }
+        Credentials::Signature {
+            authorization,
+            covered,
+        } => by_signature(server, &authorization, covered).await?,
     };
     check_roles(head)?;
     Ok(Some(caller))
 }
 
 async fn by_token(server: &Server, token: &str) -> Result<Caller> {
-    let principal =
-        server.identity.open_token(token).map_err(Error::InvalidAuthenticationToken)?;
+    let principal = server
+        .identity
+        .open_token(token)
+        .map_err(Error::InvalidAuthenticationToken)?;
     let account = server.identity.account_by_id(principal.account).await?;
     let account = account.ok_or_else(|| Error::AccountDoesNotExist {
         login: principal.login.to_string(),
@@ -157,7 +176,13 @@ async fn by_token(server: &Server, token: &str) -> Result<Caller> {
     check_approved(&account)?;
     // Rights that were taken from the account since are taken from its tokens too.
     let operator = principal.operator && account.operator;
-    Ok(Caller { principal: Principal { operator, ..principal }, account })
+    Ok(Caller {
+        principal: Principal {
+            operator,
+            ..principal
+        },
+        account,
+    })
 }
 
 async fn by_signature(
@@ -167,11 +192,15 @@ async fn by_signature(
 ) -> Result<Caller> {
     let key_id = KeyId::parse(&authorization.key_id).ok_or(Error::InvalidKeyId)?;
     let account = server.identity.account(&key_id.login).await?;
-    let account =
-        account.ok_or_else(|| Error::AccountDoesNotExist { login: key_id.login.clone() })?;
+    let account = account.ok_or_else(|| Error::AccountDoesNotExist {
+        login: key_id.login.clone(),
+    })?;
     check_approved(&account)?;
     if let Some(user) = key_id.user {
-        return Err(Error::UserDoesNotExist { account: key_id.login, user });
+        return Err(Error::UserDoesNotExist {
+            account: key_id.login,
+            user,
+        });
     }
     let (fingerprint, line) = find_key(server, &account, &key_id.fingerprint).ok_or_else(|| {
         let key = format!("/{}/keys/{}", key_id.login, key_id.fingerprint);
@@ -189,8 +218,12 @@ async fn by_signature(
     } else {
         // Registered keys parsed when they were added; one that does not any more matches nothing.
         let key = server.signatures.key(line).ok_or(Error::InvalidSignature)?;
-        key.verify(authorization.algorithm, question.covered.as_bytes(), &question.signature)
-            .map_err(|_| Error::InvalidSignature)?;
+        key.verify(
+            authorization.algorithm,
+            question.covered.as_bytes(),
+            &question.signature,
+        )
+        .map_err(|_| Error::InvalidSignature)?;
         server.metrics.signatures_verified.fetch_add(1, Relaxed);
         server.signatures.verified.insert(question, ());
     }
@@ -204,18 +237,17 @@ async fn by_signature(
 }
 
 /// Fingerprint and OpenSSH line of the account's key that `wanted` names, by MD5 or (an extension) SHA-256.
-fn find_key<'a>(
-    server: &Server,
-    account: &'a Account,
-    wanted: &str,
-) -> Option<(&'a str, &'a str)> {
+fn find_key<'a>(server: &Server, account: &'a Account, wanted: &str) -> Option<(&'a str, &'a str)> {
     if let Some((fingerprint, line)) = account.keys.get_key_value(wanted) {
         return Some((fingerprint, line));
     }
     let wanted = wanted.parse::<Fingerprint>().ok()?;
     if let Fingerprint::Sha256(_) = wanted {
         let named = |line: &str| {
-            server.signatures.key(line).is_some_and(|key| key.has_fingerprint(&wanted))
+            server
+                .signatures
+                .key(line)
+                .is_some_and(|key| key.has_fingerprint(&wanted))
         };
         let found = account.keys.iter().find(|(_, line)| named(line));
         return found.map(|(fingerprint, line)| (fingerprint.as_str(), line.as_str()));
@@ -227,7 +259,9 @@ fn check_approved(account: &Account) -> Result<()> {
     if account.approved || account.operator {
         return Ok(());
     }
-    Err(Error::AccountBlocked { login: account.login.to_string() })
+    Err(Error::AccountBlocked {
+        login: account.login.to_string(),
+    })
 }
 
 /// Nobody holds a role, so every name is unknown.
@@ -248,7 +282,10 @@ pub(crate) fn check_role_tags(head: &Head) -> Result<()> {
 
 fn first_name(head: &Head, header: &str) -> Option<String> {
     let list = head.header(header)?;
-    list.split(',').map(str::trim).find(|name| !name.is_empty()).map(String::from)
+    list.split(',')
+        .map(str::trim)
+        .find(|name| !name.is_empty())
+        .map(String::from)
 }
 
 /// The account whose tree the path lies in.
@@ -294,12 +331,19 @@ impl KeyId {
         if login.is_empty() || fingerprint.is_empty() || user.as_deref() == Some("") {
             return None;
         }
-        Some(Self { login: decode(login)?, user, fingerprint: decode(fingerprint)? })
+        Some(Self {
+            login: decode(login)?,
+            user,
+            fingerprint: decode(fingerprint)?,
+        })
     }
 }
 
 fn decode(text: &str) -> Option<String> {
-    percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+    percent_decode_str(text)
+        .decode_utf8()
+        .ok()
+        .map(std::borrow::Cow::into_owned)
 }
 
 #[cfg(test)]
@@ -317,10 +361,20 @@ mod tests {
         };
         assert_eq!(KeyId::parse("/al/keys/aa:bb"), id("al", None, "aa:bb"));
         assert_eq!(KeyId::parse("/al/bo/keys/aa"), id("al", Some("bo"), "aa"));
-        assert_eq!(KeyId::parse("/a%40b/keys/SHA256:x/y+z"), id("a@b", None, "SHA256:x/y+z"));
+        assert_eq!(
+            KeyId::parse("/a%40b/keys/SHA256:x/y+z"),
+            id("a@b", None, "SHA256:x/y+z")
+        );
         for bad in [
-            "", "al/keys/aa", "/al", "/al/keys", "/al/keys/", "//keys/aa", "/al/users/bo/keys/aa",
-            "/al//keys/aa", "/%ff/keys/aa",
+            "",
+            "al/keys/aa",
+            "/al",
+            "/al/keys",
+            "/al/keys/",
+            "//keys/aa",
+            "/al/users/bo/keys/aa",
+            "/al//keys/aa",
+            "/%ff/keys/aa",
         ] {
             assert_eq!(KeyId::parse(bad), None, "{bad}");
         }

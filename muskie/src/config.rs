@@ -62,7 +62,9 @@ impl Default for Config {
             drain_bytes_max: 64 << 20,
             drain: Duration::from_secs(5),
             shutdown_grace: Duration::from_secs(30),
-            job_images: ["13.1.0", "13.3.4", "13.3.5", "13.3.6", "16.1.0"].map(String::from).into(),
+            job_images: ["13.1.0", "13.3.4", "13.3.5", "13.3.6", "16.1.0"]
+                .map(String::from)
+                .into(),
         }
     }
 }

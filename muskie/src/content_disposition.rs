@@ -9,7 +9,10 @@ pub(crate) fn canonical(header: &str) -> Option<String> {
         return Some(String::from("attachment"));
     };
     let name = base_name(&name);
-    let plain: String = name.chars().map(|c| if is_plain(c) { c } else { '?' }).collect();
+    let plain: String = name
+        .chars()
+        .map(|c| if is_plain(c) { c } else { '?' })
+        .collect();
     let mut header = String::from("attachment");
     if !plain.is_empty() {
         header.push_str("; filename=\"");
@@ -46,7 +49,10 @@ fn looks_escaped(name: &str) -> bool {
 }
 
 fn base_name(path: &str) -> &str {
-    path.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+    path.trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
 }
 
 struct Parameters {
@@ -83,7 +89,9 @@ fn parse(header: &str) -> Option<Parameters> {
         }
         seen.push(name);
     }
-    Some(Parameters { filename: extended.or(plain) })
+    Some(Parameters {
+        filename: extended.or(plain),
+    })
 }
 
 /// Takes a token of RFC 9110 off the front.
@@ -142,10 +150,22 @@ mod tests {
         let cases = [
             ("attachment", "attachment"),
             ("inline", "attachment"),
-            ("attachment; filename=x.txt", "attachment; filename=\"x.txt\""),
-            ("inline; filename=\"a b.txt\"", "attachment; filename=\"a b.txt\""),
-            ("attachment; filename=\"/root/x.txt\"", "attachment; filename=\"x.txt\""),
-            ("attachment; filename=\"a\\\"b\"", "attachment; filename=\"a\\\"b\""),
+            (
+                "attachment; filename=x.txt",
+                "attachment; filename=\"x.txt\"",
+            ),
+            (
+                "inline; filename=\"a b.txt\"",
+                "attachment; filename=\"a b.txt\"",
+            ),
+            (
+                "attachment; filename=\"/root/x.txt\"",
+                "attachment; filename=\"x.txt\"",
+            ),
+            (
+                "attachment; filename=\"a\\\"b\"",
+                "attachment; filename=\"a\\\"b\"",
+            ),
             (
                 "attachment; filename*=UTF-8''%e2%82%ac.txt",
                 "attachment; filename=\"?.txt\"; filename*=UTF-8''%E2%82%AC.txt",
@@ -162,7 +182,10 @@ mod tests {
 
     #[test]
     fn the_canonical_form_is_a_fixed_point() {
-        for header in ["attachment; filename=\"a%20b\"", "x; filename*=UTF-8''%e2%82%ac"] {
+        for header in [
+            "attachment; filename=\"a%20b\"",
+            "x; filename*=UTF-8''%e2%82%ac",
+        ] {
             let once = canonical(header).unwrap();
             assert_eq!(canonical(&once).unwrap(), once, "{header}");
         }

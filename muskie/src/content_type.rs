@@ -14,11 +14,16 @@ pub(crate) enum Kind {
 /// Which operation the header chooses. Blanks and further parameters do not matter.
 pub(crate) fn kind(header: Option<&str>) -> Kind {
     let mut parts = header.unwrap_or_default().split(';').map(str::trim);
-    if !parts.next().is_some_and(|media| media.eq_ignore_ascii_case("application/json")) {
+    if !parts
+        .next()
+        .is_some_and(|media| media.eq_ignore_ascii_case("application/json"))
+    {
         return Kind::Object;
     }
     for parameter in parts {
-        let Some((name, value)) = parameter.split_once('=') else { continue };
+        let Some((name, value)) = parameter.split_once('=') else {
+            continue;
+        };
         if name.trim().eq_ignore_ascii_case("type") {
             let value = value.trim().trim_matches('"');
             if value.eq_ignore_ascii_case("directory") {
@@ -49,8 +54,13 @@ pub(crate) fn stored(header: Option<&str>) -> Option<String> {
 
 /// Some slash has something before and something after it.
 fn has_media_shape(value: &str) -> bool {
-    let first = value.char_indices().nth(1).map_or(value.len(), |(at, _)| at);
-    value[first..].find('/').is_some_and(|at| first + at + 1 < value.len())
+    let first = value
+        .char_indices()
+        .nth(1)
+        .map_or(value.len(), |(at, _)| at);
+    value[first..]
+        .find('/')
+        .is_some_and(|at| first + at + 1 < value.len())
 }
 
 /// Whether the `Accept` header admits `content_type`, whose parameters do not count.
@@ -84,7 +94,10 @@ mod tests {
     #[test]
     fn types_with_a_shape_are_kept_and_words_are_extensions() {
         let of = |header| stored(Some(header));
-        assert_eq!(of("text/plain; charset=utf-8").unwrap(), "text/plain; charset=utf-8");
+        assert_eq!(
+            of("text/plain; charset=utf-8").unwrap(),
+            "text/plain; charset=utf-8"
+        );
         assert_eq!(of("audio/mpeg").unwrap(), "audio/mpeg");
         assert_eq!(of("jpg").unwrap(), "image/jpeg");
         for word in ["argle/", "/*", "nothing-known", "\u{c3}\u{a9}"] {
@@ -104,7 +117,11 @@ mod tests {
             assert_eq!(kind(Some(header)), Kind::Directory, "{header}");
         }
         assert_eq!(kind(Some("application/json; type=link")), Kind::Link);
-        for header in ["application/x-json-stream; type=directory", "application/json", "x;type=directory"] {
+        for header in [
+            "application/x-json-stream; type=directory",
+            "application/json",
+            "x;type=directory",
+        ] {
             assert_eq!(kind(Some(header)), Kind::Object, "{header}");
         }
         assert_eq!(kind(None), Kind::Object);
@@ -114,7 +131,10 @@ mod tests {
     fn accept_is_matched_without_parameters() {
         assert!(acceptable(None, "text/plain"));
         assert!(acceptable(Some("*/*"), "text/plain"));
-        assert!(acceptable(Some("application/*;q=0.1"), "application/json; charset=utf-8"));
+        assert!(acceptable(
+            Some("application/*;q=0.1"),
+            "application/json; charset=utf-8"
+        ));
         assert!(acceptable(Some("application/json, */*"), "text/plain"));
         assert!(!acceptable(Some("application/json"), "text/plain"));
         assert!(!acceptable(Some("text/plain;q=0"), "text/plain"));

@@ -45,7 +45,10 @@ impl ObjectReader {
         let known = |id: &StorageId| {
             let shark = server.shark_by_id.get(id).cloned();
             if shark.is_none() {
-                tracing::warn!(storage_id = id.as_str(), "a copy is on a node we do not know");
+                tracing::warn!(
+                    storage_id = id.as_str(),
+                    "a copy is on a node we do not know"
+                );
             }
             shark
         };
@@ -55,7 +58,15 @@ impl ObjectReader {
         let (storage_id, reader) =
             next_copy(server, &mut untried, creator, object_id, range.clone()).await?;
         let server = server.clone();
-        Ok(Self { server, reader, storage_id, untried, creator, object_id, range })
+        Ok(Self {
+            server,
+            reader,
+            storage_id,
+            untried,
+            creator,
+            object_id,
+            range,
+        })
     }
 
     pub(crate) fn storage_id(&self) -> &StorageId {
@@ -69,7 +80,9 @@ impl ObjectReader {
 
     /// Everything that is left.
     pub(crate) async fn read_all(&mut self) -> Result<Bytes, NoCopy> {
-        let Some(first) = self.read().await? else { return Ok(Bytes::new()) };
+        let Some(first) = self.read().await? else {
+            return Ok(Bytes::new());
+        };
         if self.range.is_empty() {
             return Ok(first);
         }
@@ -142,5 +155,8 @@ async fn next_copy(
 
 fn failed(server: &Server, error: &SharkError) {
     server.metrics.copies_failed_on_read.fetch_add(1, Relaxed);
-    tracing::warn!(error = error as &dyn std::error::Error, "a copy cannot be read");
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "a copy cannot be read"
+    );
 }

@@ -21,7 +21,9 @@ pub(crate) async fn make(
 ) -> Result<Reply> {
     let head = request.head;
     if target.parent == Parent::Object {
-        return Err(Error::ParentNotDirectory { parent: head.path.parent().to_owned() });
+        return Err(Error::ParentNotDirectory {
+            parent: head.path.parent().to_owned(),
+        });
     }
     check_role_tags(head)?;
     body.discard().await?;
@@ -57,7 +59,11 @@ pub(crate) async fn remove(request: &Request<'_>, target: Target) -> Result<Repl
             removed.map_err(|error| Error::from_namespace(error, "DELETE", &head.path))
         })
         .await?;
-    request.server.metrics.deleted_directories.fetch_add(1, Relaxed);
+    request
+        .server
+        .metrics
+        .deleted_directories
+        .fetch_add(1, Relaxed);
     Ok(Reply::no_content())
 }
 

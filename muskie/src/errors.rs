@@ -19,60 +19,152 @@ pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why a request is refused. Paths are as the client sent them: cleaned, still escaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Error {
-    AccountBlocked { login: String },
-    AccountDoesNotExist { login: String },
-    AuthorizationFailed { caller: String, path: String },
-    AuthorizationSchemeNotAllowed { scheme: String },
-    ContentDispositionInvalid { header: String },
+    AccountBlocked {
+        login: String,
+    },
+    AccountDoesNotExist {
+        login: String,
+    },
+    AuthorizationFailed {
+        caller: String,
+        path: String,
+    },
+    AuthorizationSchemeNotAllowed {
+        scheme: String,
+    },
+    ContentDispositionInvalid {
+        header: String,
+    },
     ContentMd5Invalid,
-    ContentMd5Mismatch { computed: String, sent: String },
-    DirectoryDoesNotExist { parent: String },
-    DirectoryLimitExceeded { directory: String },
-    DirectoryNotEmpty { path: String },
-    InputNameTooLong { limit: usize },
+    ContentMd5Mismatch {
+        computed: String,
+        sent: String,
+    },
+    DirectoryDoesNotExist {
+        parent: String,
+    },
+    DirectoryLimitExceeded {
+        directory: String,
+    },
+    DirectoryNotEmpty {
+        path: String,
+    },
+    InputNameTooLong {
+        limit: usize,
+    },
     Internal,
-    InvalidAlgorithm { algorithm: String },
+    InvalidAlgorithm {
+        algorithm: String,
+    },
     InvalidAuthenticationToken(InvalidToken),
     InvalidAuthorization,
-    InvalidContent { reason: String },
-    InvalidDurabilityLevel { max: u8 },
-    InvalidJob { reason: String },
-    InvalidJobState { id: JobId, state: &'static str },
+    InvalidContent {
+        reason: String,
+    },
+    InvalidDurabilityLevel {
+        max: u8,
+    },
+    InvalidJob {
+        reason: String,
+    },
+    InvalidJobState {
+        id: JobId,
+        state: &'static str,
+    },
     InvalidKeyId,
-    InvalidLimit { value: String },
-    InvalidMaxContentLength { value: String },
-    InvalidParameter { name: &'static str, value: String },
-    InvalidResource { path: String },
-    InvalidRole { name: String },
-    InvalidRoleTag { name: String },
+    InvalidLimit {
+        value: String,
+    },
+    InvalidMaxContentLength {
+        value: String,
+    },
+    InvalidParameter {
+        name: &'static str,
+        value: String,
+    },
+    InvalidResource {
+        path: String,
+    },
+    InvalidRole {
+        name: String,
+    },
+    InvalidRoleTag {
+        name: String,
+    },
     InvalidSignature,
-    InvalidSignatureHeader { reason: String },
-    InvalidUpdate { header: &'static str, on_directory: bool },
-    InvalidVersion { version: String, method: String, path: String },
-    IsDirectory { method: String, path: String },
-    KeyDoesNotExist { key: String },
-    MaxContentLengthExceeded { received_bytes: u64 },
-    MethodNotAllowed { method: String, allow: &'static str },
+    InvalidSignatureHeader {
+        reason: String,
+    },
+    InvalidUpdate {
+        header: &'static str,
+        on_directory: bool,
+    },
+    InvalidVersion {
+        version: String,
+        method: String,
+        path: String,
+    },
+    IsDirectory {
+        method: String,
+        path: String,
+    },
+    KeyDoesNotExist {
+        key: String,
+    },
+    MaxContentLengthExceeded {
+        received_bytes: u64,
+    },
+    MethodNotAllowed {
+        method: String,
+        allow: &'static str,
+    },
     MultiRange,
-    NoRoute { path: String },
-    NotAcceptable { path: String, content_type: String },
-    NotEnoughSpace { megabytes: u64 },
-    NotFound { path: String },
-    ParentNotDirectory { parent: String },
-    PayloadTooLarge { limit: usize },
+    NoRoute {
+        path: String,
+    },
+    NotAcceptable {
+        path: String,
+        content_type: String,
+    },
+    NotEnoughSpace {
+        megabytes: u64,
+    },
+    NotFound {
+        path: String,
+    },
+    ParentNotDirectory {
+        parent: String,
+    },
+    PayloadTooLarge {
+        limit: usize,
+    },
     Precondition(PreconditionFailed),
-    QueryParameterForbidden { parameters: String },
-    RangeNotSatisfiable { size_bytes: u64 },
-    RequestExpired { date: String },
-    RootDirectory { method: String, path: String },
+    QueryParameterForbidden {
+        parameters: String,
+    },
+    RangeNotSatisfiable {
+        size_bytes: u64,
+    },
+    RequestExpired {
+        date: String,
+    },
+    RootDirectory {
+        method: String,
+        path: String,
+    },
     ServiceUnavailable,
     SnaplinksDisabled,
     StorageExhausted,
     Throttled,
-    UnsupportedMediaType { media_type: String },
+    UnsupportedMediaType {
+        media_type: String,
+    },
     UploadAbandoned,
     UploadTimeout,
-    UserDoesNotExist { account: String, user: String },
+    UserDoesNotExist {
+        account: String,
+        user: String,
+    },
 }
 
 /// What the client sees of an [`Error`].
@@ -119,12 +211,16 @@ impl Error {
     pub(crate) fn answer(&self) -> Answer {
         use Answer as A;
         match self {
-            Self::AccountBlocked { login } => {
-                A::new(403, "AccountBlocked", format!("{login} is not an active account"))
-            }
-            Self::AccountDoesNotExist { login } => {
-                A::new(403, "AccountDoesNotExist", format!("{login} does not exist"))
-            }
+            Self::AccountBlocked { login } => A::new(
+                403,
+                "AccountBlocked",
+                format!("{login} is not an active account"),
+            ),
+            Self::AccountDoesNotExist { login } => A::new(
+                403,
+                "AccountDoesNotExist",
+                format!("{login} does not exist"),
+            ),
             Self::AuthorizationFailed { caller, path } => A::new(
                 403,
                 "AuthorizationFailed",
@@ -146,9 +242,11 @@ impl Error {
                 "ContentMD5Mismatch",
                 format!("Content-MD5 expected {computed}, but was {sent}"),
             ),
-            Self::DirectoryDoesNotExist { parent } => {
-                A::new(404, "DirectoryDoesNotExist", format!("{parent} does not exist"))
-            }
+            Self::DirectoryDoesNotExist { parent } => A::new(
+                404,
+                "DirectoryDoesNotExist",
+                format!("{parent} does not exist"),
+            ),
             Self::DirectoryLimitExceeded { directory } => A::new(
                 409,
                 "DirectoryLimitExceeded",
@@ -186,12 +284,16 @@ impl Error {
                 format!("durability-level must be between 1 and {max}"),
             ),
             Self::InvalidJob { reason } => A::new(400, "InvalidJob", reason.clone()),
-            Self::InvalidJobState { id, state } => {
-                A::new(409, "InvalidJobState", format!("job {id} is in state '{state}'"))
-            }
-            Self::InvalidKeyId => {
-                A::new(403, "InvalidKeyId", "the KeyId token you provided is invalid")
-            }
+            Self::InvalidJobState { id, state } => A::new(
+                409,
+                "InvalidJobState",
+                format!("job {id} is in state '{state}'"),
+            ),
+            Self::InvalidKeyId => A::new(
+                403,
+                "InvalidKeyId",
+                "the KeyId token you provided is invalid",
+            ),
             Self::InvalidLimit { value } => A::new(
                 400,
                 "InvalidArgumentError",
@@ -213,9 +315,11 @@ impl Error {
             Self::InvalidRole { name } => {
                 A::new(409, "InvalidRole", format!("Role \"{name}\" is invalid."))
             }
-            Self::InvalidRoleTag { name } => {
-                A::new(409, "InvalidRoleTag", format!("Role tag \"{name}\" is invalid."))
-            }
+            Self::InvalidRoleTag { name } => A::new(
+                409,
+                "InvalidRoleTag",
+                format!("Role tag \"{name}\" is invalid."),
+            ),
             Self::InvalidSignature => A::new(
                 403,
                 "InvalidSignature",
@@ -226,15 +330,27 @@ impl Error {
                 "InvalidHeader",
                 format!("Invalid Signature Authorization header: {reason}"),
             ),
-            Self::InvalidUpdate { header, on_directory: false } => {
-                A::new(400, "InvalidUpdate", format!("overwrite of \"{header}\" forbidden"))
-            }
-            Self::InvalidUpdate { header, on_directory: true } => A::new(
+            Self::InvalidUpdate {
+                header,
+                on_directory: false,
+            } => A::new(
+                400,
+                "InvalidUpdate",
+                format!("overwrite of \"{header}\" forbidden"),
+            ),
+            Self::InvalidUpdate {
+                header,
+                on_directory: true,
+            } => A::new(
                 400,
                 "InvalidUpdate",
                 format!("overwrite of \"{header}\" forbidden on a directory"),
             ),
-            Self::InvalidVersion { version, method, path } => A::new(
+            Self::InvalidVersion {
+                version,
+                method,
+                path,
+            } => A::new(
                 400,
                 "InvalidVersion",
                 format!("{version} is not supported by {method} {path}"),
@@ -255,15 +371,15 @@ impl Error {
             Self::MethodNotAllowed { method, allow: _ } => {
                 A::new(405, "MethodNotAllowed", format!("{method} is not allowed"))
             }
-            Self::MultiRange => {
-                A::new(501, "NotImplemented", "multi-range requests not supported")
-            }
+            Self::MultiRange => A::new(501, "NotImplemented", "multi-range requests not supported"),
             Self::NoRoute { path } => {
                 A::new(404, "ResourceNotFound", format!("{path} does not exist"))
             }
-            Self::NotAcceptable { path, content_type } => {
-                A::new(406, "NotAcceptable", format!("{path} accepts {content_type}"))
-            }
+            Self::NotAcceptable { path, content_type } => A::new(
+                406,
+                "NotAcceptable",
+                format!("{path} accepts {content_type}"),
+            ),
             Self::NotEnoughSpace { megabytes } => A::new(
                 507,
                 "NotEnoughSpace",
@@ -272,12 +388,16 @@ impl Error {
             Self::NotFound { path } => {
                 A::new(404, "ResourceNotFound", format!("{path} was not found"))
             }
-            Self::ParentNotDirectory { parent } => {
-                A::new(400, "ParentNotDirectory", format!("{parent} is not a directory"))
-            }
-            Self::PayloadTooLarge { limit } => {
-                A::new(413, "PayloadTooLarge", format!("Request body size exceeds {limit}"))
-            }
+            Self::ParentNotDirectory { parent } => A::new(
+                400,
+                "ParentNotDirectory",
+                format!("{parent} is not a directory"),
+            ),
+            Self::PayloadTooLarge { limit } => A::new(
+                413,
+                "PayloadTooLarge",
+                format!("Request body size exceeds {limit}"),
+            ),
             Self::Precondition(why) => A::new(412, "PreconditionFailed", why.to_string()),
             Self::QueryParameterForbidden { parameters } => A::new(
                 403,
@@ -285,42 +405,52 @@ impl Error {
                 format!("Use of these query parameters is restricted to operators: {parameters}"),
             ),
             Self::RangeNotSatisfiable { size_bytes: _ } => A::new(416, "RangeNotSatisfiable", ""),
-            Self::RequestExpired { date } => {
-                A::new(400, "RequestExpired", format!("Date header {date} is too old"))
-            }
+            Self::RequestExpired { date } => A::new(
+                400,
+                "RequestExpired",
+                format!("Date header {date} is too old"),
+            ),
             Self::RootDirectory { method, path } => A::new(
                 400,
                 "OperationNotAllowedOnRootDirectory",
                 format!("{method} is not allowed on {path}"),
             ),
-            Self::ServiceUnavailable => {
-                A::new(503, "ServiceUnavailable", "manta is unable to serve this request")
-                    .later("1")
-            }
+            Self::ServiceUnavailable => A::new(
+                503,
+                "ServiceUnavailable",
+                "manta is unable to serve this request",
+            )
+            .later("1"),
             Self::SnaplinksDisabled => A::new(
                 403,
                 "SnaplinksDisabledError",
                 "snaplinks have been disabled for this account",
             ),
-            Self::StorageExhausted => {
-                A::new(503, "InternalError", "No storage nodes available for this request")
-                    .later("30")
-            }
+            Self::StorageExhausted => A::new(
+                503,
+                "InternalError",
+                "No storage nodes available for this request",
+            )
+            .later("30"),
             Self::Throttled => {
                 A::new(503, "ThrottledError", "manta throttled this request").later("1")
             }
             Self::UnsupportedMediaType { media_type } => {
                 A::new(415, "UnsupportedMediaType", media_type.clone())
             }
-            Self::UploadAbandoned => {
-                A::new(499, "UploadAbandoned", "request was aborted prematurely by the client")
-            }
+            Self::UploadAbandoned => A::new(
+                499,
+                "UploadAbandoned",
+                "request was aborted prematurely by the client",
+            ),
             Self::UploadTimeout => {
                 A::new(408, "UploadTimeout", "request took too long to send data")
             }
-            Self::UserDoesNotExist { account, user } => {
-                A::new(403, "UserDoesNotExist", format!("{account}/{user} does not exist"))
-            }
+            Self::UserDoesNotExist { account, user } => A::new(
+                403,
+                "UserDoesNotExist",
+                format!("{account}/{user} does not exist"),
+            ),
         }
     }
 
@@ -332,17 +462,21 @@ impl Error {
             NamespaceError::NotFound => Self::NotFound { path: text() },
             NamespaceError::ParentNotFound => Self::DirectoryDoesNotExist { parent: parent() },
             NamespaceError::ParentNotDirectory => Self::ParentNotDirectory { parent: parent() },
-            NamespaceError::IsDirectory => {
-                Self::IsDirectory { method: method.to_owned(), path: text() }
-            }
+            NamespaceError::IsDirectory => Self::IsDirectory {
+                method: method.to_owned(),
+                path: text(),
+            },
             // Only a listing or a removal of a directory can say so, and both are chosen by what was
             // looked up a moment before: the directory made way for an object in between.
             NamespaceError::NotDirectory => Self::NotFound { path: text() },
             NamespaceError::NotEmpty => Self::DirectoryNotEmpty { path: text() },
-            NamespaceError::DirectoryFull => Self::DirectoryLimitExceeded { directory: parent() },
-            NamespaceError::IsRoot => {
-                Self::RootDirectory { method: method.to_owned(), path: text() }
-            }
+            NamespaceError::DirectoryFull => Self::DirectoryLimitExceeded {
+                directory: parent(),
+            },
+            NamespaceError::IsRoot => Self::RootDirectory {
+                method: method.to_owned(),
+                path: text(),
+            },
             NamespaceError::Precondition(why) => Self::Precondition(why),
             NamespaceError::Moray(why) => why.into(),
         }
@@ -351,7 +485,9 @@ impl Error {
     /// What the jobs said about the job addressed by `path`.
     pub(crate) fn from_job(error: JobError, path: &RequestPath) -> Self {
         match error {
-            JobError::NotFound => Self::NotFound { path: path.as_str().to_owned() },
+            JobError::NotFound => Self::NotFound {
+                path: path.as_str().to_owned(),
+            },
             JobError::InvalidState { id, state } => Self::InvalidJobState { id, state },
             JobError::Unavailable { reason } => {
                 tracing::warn!(reason, "jobs are unavailable");
@@ -400,7 +536,9 @@ mod tests {
 
     #[test]
     fn a_body_has_code_and_message_and_is_escaped() {
-        let error = Error::NotFound { path: "/a/stor/\"\u{1}\u{e9}".into() };
+        let error = Error::NotFound {
+            path: "/a/stor/\"\u{1}\u{e9}".into(),
+        };
         assert_eq!(
             error.answer().body(),
             "{\"code\":\"ResourceNotFound\",\"message\":\"/a/stor/\\\"\\u0001\u{e9} was not found\"}"
@@ -414,6 +552,12 @@ mod tests {
     #[test]
     fn statuses_outside_the_registry_are_kept() {
         assert_eq!(Error::UploadAbandoned.answer().status.as_u16(), 499);
-        assert_eq!(Error::NotEnoughSpace { megabytes: 1 }.answer().status.as_u16(), 507);
+        assert_eq!(
+            Error::NotEnoughSpace { megabytes: 1 }
+                .answer()
+                .status
+                .as_u16(),
+            507
+        );
     }
 }

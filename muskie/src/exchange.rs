@@ -55,7 +55,9 @@ impl Head {
 
     /// Path and query as sent.
     pub(crate) fn target(&self) -> &str {
-        self.uri.path_and_query().map_or("/", |target| target.as_str())
+        self.uri
+            .path_and_query()
+            .map_or("/", |target| target.as_str())
     }
 }
 
@@ -158,7 +160,11 @@ impl Exchange {
 
     /// What this costs: `GET`, `LIST`, `HEAD`, `PUT`, `DELETE`, `POST`.
     pub(crate) fn billable(&self) -> &str {
-        if self.lists { "LIST" } else { self.head.method.as_str() }
+        if self.lists {
+            "LIST"
+        } else {
+            self.head.method.as_str()
+        }
     }
 
     /// The status for the records: also says that the client left, or that we failed too late to say so.
@@ -178,7 +184,9 @@ impl Drop for Exchange {
         let metrics = &self.server.metrics;
         let status = self.final_status();
         metrics.completed(self.operation, self.billable(), status, self.first_byte);
-        metrics.inbound_bytes.fetch_add(self.received_bytes, Relaxed);
+        metrics
+            .inbound_bytes
+            .fetch_add(self.received_bytes, Relaxed);
         metrics.outbound_bytes.fetch_add(self.sent_bytes, Relaxed);
         audit::write(self);
         self.connection.busy.store(false, Release);
@@ -189,9 +197,14 @@ impl Drop for Exchange {
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let plain = |value: &&HeaderValue| {
         (1..=128).contains(&value.len())
-            && value.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(b))
+            && value
+                .as_bytes()
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(b))
     };
-    let sent = headers.get("x-request-id").or_else(|| headers.get("request-id"));
+    let sent = headers
+        .get("x-request-id")
+        .or_else(|| headers.get("request-id"));
     if let Some(id) = sent.filter(plain) {
         return id.clone();
     }

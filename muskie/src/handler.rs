@@ -66,7 +66,11 @@ pub(crate) async fn handle(
         }
     };
     exchange.received_bytes = body.received_bytes();
-    let reply = if admission == Admission::ComeBackLater { reply.closing() } else { reply };
+    let reply = if admission == Admission::ComeBackLater {
+        reply.closing()
+    } else {
+        reply
+    };
     let body_left = !body.is_complete();
     reply.into_response(&server, &head, exchange, body_left)
 }
@@ -96,10 +100,17 @@ async fn answer(
     check_age(server, head)?;
     let credentials = auth::credentials(server, head)?;
     let caller = auth::authenticate(server, head, credentials).await?;
-    exchange.caller = caller.as_ref().map(|caller| caller.principal.login.to_string());
+    exchange.caller = caller
+        .as_ref()
+        .map(|caller| caller.principal.login.to_string());
     let owner = auth::owner(server, head, caller.as_ref()).await?;
     exchange.owner = Some(owner.login.to_string());
-    let request = storage::Request { server, head, caller, owner };
+    let request = storage::Request {
+        server,
+        head,
+        caller,
+        owner,
+    };
     match route {
         Route::Redirect | Route::Ping | Route::Metrics => Ok(ping()),
         Route::Account => account_root::handle(&request, exchange),
@@ -110,8 +121,12 @@ async fn answer(
 
 /// Source: rest-api.md section 0.5 (3). A date that does not parse is dealt with where it is signed.
 fn check_age(server: &Server, head: &Head) -> Result<()> {
-    let Some(date) = head.header("date") else { return Ok(()) };
-    let Some(sent) = Timestamp::parse_http(&date) else { return Ok(()) };
+    let Some(date) = head.header("date") else {
+        return Ok(());
+    };
+    let Some(sent) = Timestamp::parse_http(&date) else {
+        return Ok(());
+    };
     if server.clock.now().since(sent) > server.config.request_age_max {
         return Err(Error::RequestExpired { date });
     }
@@ -137,6 +152,9 @@ fn metrics(server: &Server) -> Reply {
     server.metrics.render(&mut text);
     (server.extra_metrics)(&mut text);
     let mut reply = Reply::document(StatusCode::OK, "text/plain; version=0.0.4", text);
-    reply.set(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
+    reply.set(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; version=0.0.4"),
+    );
     reply.bare()
 }

@@ -13,8 +13,9 @@ const DISK_GB: [u32; 10] = [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 
 /// Reads and checks a definition. `images` are the versions a job may ask for.
 pub(crate) fn parse(text: &[u8], operator: bool, images: &[String]) -> Result<JobDefinition> {
-    let document: Value = serde_json::from_slice(text)
-        .map_err(|error| Error::InvalidContent { reason: error.to_string() })?;
+    let document: Value = serde_json::from_slice(text).map_err(|error| Error::InvalidContent {
+        reason: error.to_string(),
+    })?;
     let mut job = match document {
         Value::Object(job) => job,
         Value::Null => return Err(invalid("job must not be null")),
@@ -53,7 +54,12 @@ pub(crate) fn parse(text: &[u8], operator: bool, images: &[String]) -> Result<Jo
         None
     };
     refuse_rest("", &job)?;
-    Ok(JobDefinition { name, transient, phases, options })
+    Ok(JobDefinition {
+        name,
+        transient,
+        phases,
+        options,
+    })
 }
 
 fn check_options(options: Map<String, Value>) -> Result<Map<String, Value>> {
@@ -116,7 +122,11 @@ fn phase(index: usize, value: Value, images: &[String]) -> Result<Phase> {
             _ => return Err(wrong(&at("count"), "must be between 1 and 128")),
         },
     };
-    let memory = choice(integer(&mut phase, "memory", &at)?, &MEMORY_MB, &at("memory"))?;
+    let memory = choice(
+        integer(&mut phase, "memory", &at)?,
+        &MEMORY_MB,
+        &at("memory"),
+    )?;
     let disk = choice(integer(&mut phase, "disk", &at)?, &DISK_GB, &at("disk"))?;
     let uarg = match phase.remove("uarg") {
         None => None,
@@ -124,19 +134,39 @@ fn phase(index: usize, value: Value, images: &[String]) -> Result<Phase> {
         Some(_) => return Err(wrong(&at("uarg"), "must be an object")),
     };
     refuse_rest(&format!("{here}."), &phase)?;
-    Ok(Phase { kind, exec, init, assets, count, memory, disk, image, uarg })
+    Ok(Phase {
+        kind,
+        exec,
+        init,
+        assets,
+        count,
+        memory,
+        disk,
+        image,
+        uarg,
+    })
 }
 
 fn check_image(property: &str, image: &str, images: &[String]) -> Result<()> {
     // npm takes an empty range for any; here it is an image that was forgotten.
-    let range = if image.is_empty() { None } else { VersionRange::parse(image) };
+    let range = if image.is_empty() {
+        None
+    } else {
+        VersionRange::parse(image)
+    };
     let Some(range) = range else {
-        return Err(wrong(property, &format!("invalid semver range: \"{image}\"")));
+        return Err(wrong(
+            property,
+            &format!("invalid semver range: \"{image}\""),
+        ));
     };
     if images.iter().any(|version| range.admits(version)) {
         return Ok(());
     }
-    Err(wrong(property, &format!("unsupported version: \"{image}\"")))
+    Err(wrong(
+        property,
+        &format!("unsupported version: \"{image}\""),
+    ))
 }
 
 fn paths(property: &str, values: Vec<Value>) -> Result<Vec<String>> {
@@ -145,7 +175,10 @@ fn paths(property: &str, values: Vec<Value>) -> Result<Vec<String>> {
         match value {
             Value::String(path) if path.starts_with('/') => paths.push(path),
             Value::String(_) => {
-                return Err(wrong(&format!("{property}[{index}]"), "must be an absolute path"));
+                return Err(wrong(
+                    &format!("{property}[{index}]"),
+                    "must be an absolute path",
+                ));
             }
             _ => return Err(wrong(&format!("{property}[{index}]"), "must be a string")),
         }
@@ -159,18 +192,24 @@ fn integer(
     name: &str,
     at: &impl Fn(&str) -> String,
 ) -> Result<Option<u64>> {
-    let Some(value) = phase.remove(name) else { return Ok(None) };
+    let Some(value) = phase.remove(name) else {
+        return Ok(None);
+    };
     if let Some(number) = value.as_u64() {
         return Ok(Some(number));
     }
-    let whole = value.as_f64().filter(|n| n.fract() == 0.0 && (0.0..1e9).contains(n));
+    let whole = value
+        .as_f64()
+        .filter(|n| n.fract() == 0.0 && (0.0..1e9).contains(n));
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "the number is whole and between zero and 1e9"
     )]
     let whole = whole.map(|number| number as u64);
-    whole.map(Some).ok_or_else(|| wrong(&at(name), "must be an integer"))
+    whole
+        .map(Some)
+        .ok_or_else(|| wrong(&at(name), "must be an integer"))
 }
 
 fn choice(value: Option<u64>, allowed: &[u32], property: &str) -> Result<Option<u32>> {
@@ -179,7 +218,10 @@ fn choice(value: Option<u64>, allowed: &[u32], property: &str) -> Result<Option<
         return Ok(Some(*choice));
     }
     let list: Vec<_> = allowed.iter().map(u32::to_string).collect();
-    Err(wrong(property, &format!("must be one of {}", list.join(", "))))
+    Err(wrong(
+        property,
+        &format!("must be one of {}", list.join(", ")),
+    ))
 }
 
 fn refuse_rest(prefix: &str, rest: &Map<String, Value>) -> Result<()> {
@@ -194,7 +236,9 @@ fn wrong(property: &str, reason: &str) -> Error {
 }
 
 fn invalid(reason: &str) -> Error {
-    Error::InvalidJob { reason: reason.to_owned() }
+    Error::InvalidJob {
+        reason: reason.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -233,7 +277,10 @@ mod tests {
         });
         let job = of(&full, false).unwrap();
         assert_eq!(job.phases[1].kind, PhaseKind::Map);
-        assert_eq!(serde_json::to_value(&job.phases[0]).unwrap(), full["phases"][0]);
+        assert_eq!(
+            serde_json::to_value(&job.phases[0]).unwrap(),
+            full["phases"][0]
+        );
     }
 
     #[test]
@@ -246,41 +293,98 @@ mod tests {
         for (document, expected) in [
             (json!(null), "job must not be null"),
             (json!([]), "job must be an object"),
-            (json!({}), "property \"phases\": is missing and it is required"),
-            (json!({"phases": 1}), "property \"phases\": must be an array"),
-            (json!({"phases": {}}), "property \"phases\": must be an array"),
-            (json!({"phases": null}), "property \"phases\": must be an array"),
-            (json!({"phases": []}), "property \"phases\": must have at least 1 item"),
-            (json!({"phases": [null]}), "property \"phases[0]\": must not be null"),
-            (json!({"phases": ["x"]}), "property \"phases[0]\": must be an object"),
+            (
+                json!({}),
+                "property \"phases\": is missing and it is required",
+            ),
+            (
+                json!({"phases": 1}),
+                "property \"phases\": must be an array",
+            ),
+            (
+                json!({"phases": {}}),
+                "property \"phases\": must be an array",
+            ),
+            (
+                json!({"phases": null}),
+                "property \"phases\": must be an array",
+            ),
+            (
+                json!({"phases": []}),
+                "property \"phases\": must have at least 1 item",
+            ),
+            (
+                json!({"phases": [null]}),
+                "property \"phases[0]\": must not be null",
+            ),
+            (
+                json!({"phases": ["x"]}),
+                "property \"phases[0]\": must be an object",
+            ),
             (
                 json!({"phases": [{"exec": "x"}, {}]}),
                 "property \"phases[1].exec\": is missing and it is required",
             ),
-            (json!({"phases": [{"exec": 1}]}), "property \"phases[0].exec\": must be a string"),
-            (json!({"phases": [{"exec": ""}]}), "property \"phases[0].exec\": must not be empty"),
-            (json!({"name": 1, "phases": [{"exec": "x"}]}), "property \"name\": must be a string"),
+            (
+                json!({"phases": [{"exec": 1}]}),
+                "property \"phases[0].exec\": must be a string",
+            ),
+            (
+                json!({"phases": [{"exec": ""}]}),
+                "property \"phases[0].exec\": must not be empty",
+            ),
+            (
+                json!({"name": 1, "phases": [{"exec": "x"}]}),
+                "property \"name\": must be a string",
+            ),
             (
                 json!({"phases": [{"exec": "x"}], "junk": 1}),
                 "property \"junk\": unsupported property",
             ),
-            (with("junk", json!(1)), "property \"phases[0].junk\": unsupported property"),
-            (with("count", json!(1000)), "property \"phases[0].count\": must be between 1 and 128"),
-            (with("count", json!(0)), "property \"phases[0].count\": must be between 1 and 128"),
-            (with("count", json!(1.5)), "property \"phases[0].count\": must be an integer"),
-            (with("count", json!(-1)), "property \"phases[0].count\": must be an integer"),
+            (
+                with("junk", json!(1)),
+                "property \"phases[0].junk\": unsupported property",
+            ),
+            (
+                with("count", json!(1000)),
+                "property \"phases[0].count\": must be between 1 and 128",
+            ),
+            (
+                with("count", json!(0)),
+                "property \"phases[0].count\": must be between 1 and 128",
+            ),
+            (
+                with("count", json!(1.5)),
+                "property \"phases[0].count\": must be an integer",
+            ),
+            (
+                with("count", json!(-1)),
+                "property \"phases[0].count\": must be an integer",
+            ),
             (
                 with("memory", json!(122)),
                 "property \"phases[0].memory\": must be one of 128, 256, 512, 1024, 2048, 4096, 8192",
             ),
-            (with("disk", json!(null)), "property \"phases[0].disk\": must be an integer"),
-            (with("assets", json!(null)), "property \"phases[0].assets\": must be an array"),
-            (with("assets", json!([1])), "property \"phases[0].assets[0]\": must be a string"),
+            (
+                with("disk", json!(null)),
+                "property \"phases[0].disk\": must be an integer",
+            ),
+            (
+                with("assets", json!(null)),
+                "property \"phases[0].assets\": must be an array",
+            ),
+            (
+                with("assets", json!([1])),
+                "property \"phases[0].assets[0]\": must be a string",
+            ),
             (
                 with("assets", json!(["x"])),
                 "property \"phases[0].assets[0]\": must be an absolute path",
             ),
-            (with("image", json!(1)), "property \"phases[0].image\": must be a string"),
+            (
+                with("image", json!(1)),
+                "property \"phases[0].image\": must be a string",
+            ),
             (
                 with("image", json!("")),
                 "property \"phases[0].image\": invalid semver range: \"\"",
@@ -293,7 +397,10 @@ mod tests {
                 with("type", json!("junk")),
                 "property \"phases[0].type\": must be one of \"map\", \"reduce\", \"storage-map\"",
             ),
-            (with("uarg", json!([])), "property \"phases[0].uarg\": must be an object"),
+            (
+                with("uarg", json!([])),
+                "property \"phases[0].uarg\": must be an object",
+            ),
         ] {
             assert_eq!(message(&document), expected, "{document}");
         }
@@ -303,7 +410,10 @@ mod tests {
     fn options_are_for_operators() {
         let document = json!({"phases": [{"exec": "x"}], "options": {"keepIntermediate": true}});
         assert!(of(&document, true).unwrap().options.is_some());
-        assert_eq!(message(&document), "property \"options\": unsupported property");
+        assert_eq!(
+            message(&document),
+            "property \"options\": unsupported property"
+        );
         let wrong = json!({"phases": [{"exec": "x"}], "options": {"x": true}});
         assert!(of(&wrong, true).is_err());
     }

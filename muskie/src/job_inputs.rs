@@ -49,7 +49,11 @@ pub(crate) async fn add(request: &Request<'_>, id: JobId, body: &mut RequestBody
 }
 
 async fn send(request: &Request<'_>, id: JobId, names: Vec<String>) -> Result<()> {
-    let (server, head, owner) = (request.server.clone(), request.head.clone(), request.owner.id);
+    let (server, head, owner) = (
+        request.server.clone(),
+        request.head.clone(),
+        request.owner.id,
+    );
     let add = async move {
         let added = server.jobs.add_inputs(owner, id, names).await;
         added.map_err(|error| Error::from_job(error, &head.path))
@@ -66,10 +70,14 @@ struct Lines {
 
 impl Lines {
     fn push(&mut self, bytes: &[u8]) -> Result<()> {
-        let mut pieces = bytes.split(|byte| *byte == b'\n' || *byte == b'\r').peekable();
+        let mut pieces = bytes
+            .split(|byte| *byte == b'\n' || *byte == b'\r')
+            .peekable();
         while let Some(piece) = pieces.next() {
             if self.begun.len() + piece.len() > NAME_BYTES_MAX {
-                return Err(Error::InputNameTooLong { limit: NAME_BYTES_MAX });
+                return Err(Error::InputNameTooLong {
+                    limit: NAME_BYTES_MAX,
+                });
             }
             self.begun.extend_from_slice(piece);
             if pieces.peek().is_some() {
@@ -127,7 +135,14 @@ mod tests {
     fn batches_are_bounded_and_so_are_names() {
         let mut lines = Lines::default();
         lines.push("/x\n".repeat(2500).as_bytes()).unwrap();
-        assert_eq!([lines.batch().len(), lines.batch().len(), lines.batch().len()], [1000, 1000, 500]);
+        assert_eq!(
+            [
+                lines.batch().len(),
+                lines.batch().len(),
+                lines.batch().len()
+            ],
+            [1000, 1000, 500]
+        );
         lines.push(&[b'x'; NAME_BYTES_MAX]).unwrap();
         assert!(lines.push(b"x").is_err());
     }

@@ -62,26 +62,39 @@ pub(crate) async fn handle(
             };
             // The area stands for the job: both belong to the same account.
             request.check_access(access, &area)?;
-            let id = id.parse().map_err(|_| Error::NotFound { path: request.path() })?;
+            let id = id.parse().map_err(|_| Error::NotFound {
+                path: request.path(),
+            })?;
             live(request, id, *what, body).await
         }
     }
 }
 
 fn key(request: &Request<'_>, owner: AccountId, names: &[&str]) -> Result<ObjectKey> {
-    ObjectKey::new(owner, names.iter().copied())
-        .map_err(|_| Error::InvalidResource { path: request.path() })
+    ObjectKey::new(owner, names.iter().copied()).map_err(|_| Error::InvalidResource {
+        path: request.path(),
+    })
 }
 
 async fn create(request: &Request<'_>, body: &mut RequestBody) -> Result<Reply> {
-    let Some(caller) = request.principal() else { return Err(request.forbidden()) };
+    let Some(caller) = request.principal() else {
+        return Err(request.forbidden());
+    };
     let text = body.collect(DEFINITION_BYTES_MAX).await?;
     let images = &request.server.config.job_images;
     let definition = job_definition::parse(&text, caller.operator, images)?;
     let owner = request.owner.id;
-    let principal = Principal { from_job: true, ..caller.clone() };
+    let principal = Principal {
+        from_job: true,
+        ..caller.clone()
+    };
     let token = request.server.identity.mint_token(&principal);
-    let job = NewJob { owner, principal, token, definition };
+    let job = NewJob {
+        owner,
+        principal,
+        token,
+        definition,
+    };
     let server = request.server.clone();
     let head = request.head.clone();
     let id = request
@@ -97,7 +110,12 @@ async fn create(request: &Request<'_>, body: &mut RequestBody) -> Result<Reply> 
                 async move {
                     let key = key.map_err(|_| Error::Internal)?;
                     let (headers, roles) = (Vec::new(), Vec::new());
-                    let make = MakeDirectory { key, mtime, headers, roles };
+                    let make = MakeDirectory {
+                        key,
+                        mtime,
+                        headers,
+                        roles,
+                    };
                     let made = moray.make_directory(make).await;
                     made.map_err(|error| Error::from_namespace(error, "POST", path))
                 }
@@ -130,7 +148,10 @@ async fn list(request: &Request<'_>) -> Result<Reply> {
     for job in jobs.iter().take(filter.limit) {
         let (id, mtime) = (job.id, job.time_created.to_iso());
         // Writing to a string cannot fail.
-        let _ = writeln!(rows, "{{\"name\":\"{id}\",\"type\":\"directory\",\"mtime\":\"{mtime}\"}}");
+        let _ = writeln!(
+            rows,
+            "{{\"name\":\"{id}\",\"type\":\"directory\",\"mtime\":\"{mtime}\"}}"
+        );
     }
     let mut reply = Reply::new(StatusCode::OK, Content::Full(rows.into()));
     reply.set(CONTENT_TYPE, HeaderValue::from_static(ROWS_TYPE));
@@ -144,14 +165,23 @@ fn filter(query: &Query) -> Result<JobFilter> {
             None | Some("live") => {}
             Some("running") => state = Some(JobState::Running),
             Some(value) => {
-                return Err(Error::InvalidParameter { name, value: value.to_owned() });
+                return Err(Error::InvalidParameter {
+                    name,
+                    value: value.to_owned(),
+                });
             }
         }
     }
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let name = query.get("name").map(String::from);
-    if let Some(value) = name.as_ref().filter(|n| n.is_empty() || !n.chars().all(is_plain)) {
-        return Err(Error::InvalidParameter { name: "name", value: value.clone() });
+    if let Some(value) = name
+        .as_ref()
+        .filter(|n| n.is_empty() || !n.chars().all(is_plain))
+    {
+        return Err(Error::InvalidParameter {
+            name: "name",
+            value: value.clone(),
+        });
     }
     // Larger values are cut, not refused; what is no number is not a limit.
     let limit = match query.get("limit") {
@@ -159,7 +189,10 @@ fn filter(query: &Query) -> Result<JobFilter> {
         Some(text) => match text.parse::<usize>() {
             Ok(limit) => limit.min(LISTED_MAX),
             Err(_) => {
-                return Err(Error::InvalidParameter { name: "limit", value: text.to_owned() });
+                return Err(Error::InvalidParameter {
+                    name: "limit",
+                    value: text.to_owned(),
+                });
             }
         },
     };
@@ -212,7 +245,11 @@ async fn live(
 }
 
 async fn end_input(request: &Request<'_>, id: JobId) -> Result<()> {
-    let (server, head, owner) = (request.server.clone(), request.head.clone(), request.owner.id);
+    let (server, head, owner) = (
+        request.server.clone(),
+        request.head.clone(),
+        request.owner.id,
+    );
     let end = async move {
         let ended = server.jobs.end_input(owner, id).await;
         ended.map_err(|error| Error::from_job(error, &head.path))
@@ -230,7 +267,12 @@ async fn lines(
     content_type: &'static str,
 ) -> Result<Reply> {
     let refused = |error| Error::from_job(error, &request.head.path);
-    let mut lines = request.server.jobs.list(request.owner.id, id, what).await.map_err(refused)?;
+    let mut lines = request
+        .server
+        .jobs
+        .list(request.owner.id, id, what)
+        .await
+        .map_err(refused)?;
     let (first, more) = chunk(&mut lines).await.map_err(refused)?;
     if !more {
         return Ok(Reply::document(StatusCode::OK, content_type, first));
@@ -240,7 +282,10 @@ async fn lines(
         match chunk(&mut lines).await {
             Ok((bytes, more)) => Some((Ok(bytes), more.then_some(lines))),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a job's list broke off");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a job's list broke off"
+                );
                 Some((Err(CutShort), None))
             }
         }
@@ -273,7 +318,10 @@ mod tests {
         let of = |text: &str| filter(&Query::parse(Some(text)));
         let running = of("state=running&name=my-job_1&limit=5000").unwrap();
         assert_eq!(running.state, Some(JobState::Running));
-        assert_eq!((running.name.as_deref(), running.limit), (Some("my-job_1"), 1000));
+        assert_eq!(
+            (running.name.as_deref(), running.limit),
+            (Some("my-job_1"), 1000)
+        );
         assert_eq!(of("status=live").unwrap().state, None);
         for (query, name, value) in [
             ("state=done", "state", "done"),
@@ -283,7 +331,10 @@ mod tests {
             ("name=", "name", ""),
             ("name=x&limit=x", "limit", "x"),
         ] {
-            let expected = Error::InvalidParameter { name, value: value.into() };
+            let expected = Error::InvalidParameter {
+                name,
+                value: value.into(),
+            };
             assert_eq!(of(query).unwrap_err(), expected, "{query}");
         }
     }

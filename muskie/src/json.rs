@@ -91,7 +91,11 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * of_year + 2) / 153;
     let day = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     (year, month, day)
 }
@@ -110,8 +114,18 @@ mod tests {
 
     #[test]
     fn strings_agree_with_serde_json() {
-        for sample in ["", "plain", "a\"b\\c", "\u{0}\u{1f}\u{7f}\n\r\t\u{8}\u{c}", "é€😀", "\\"] {
-            assert_eq!(text(|o| string(o, sample)), serde_json::to_string(sample).unwrap());
+        for sample in [
+            "",
+            "plain",
+            "a\"b\\c",
+            "\u{0}\u{1f}\u{7f}\n\r\t\u{8}\u{c}",
+            "é€😀",
+            "\\",
+        ] {
+            assert_eq!(
+                text(|o| string(o, sample)),
+                serde_json::to_string(sample).unwrap()
+            );
         }
     }
 
@@ -126,7 +140,10 @@ mod tests {
     fn times_agree_with_the_calendar() {
         let mut millis: u64 = 0;
         while millis < 253_402_300_800_000 {
-            assert_eq!(text(|o| iso_time(o, millis)), Timestamp::from_millis(millis).to_iso());
+            assert_eq!(
+                text(|o| iso_time(o, millis)),
+                Timestamp::from_millis(millis).to_iso()
+            );
             // A prime number of milliseconds, a little over ten days.
             millis += 864_000_049;
         }

@@ -4,7 +4,11 @@ use http::HeaderValue;
 use http::header::{AsHeaderName, HeaderMap};
 
 pub(crate) fn decode(value: &HeaderValue) -> String {
-    value.as_bytes().iter().map(|&byte| char::from(byte)).collect()
+    value
+        .as_bytes()
+        .iter()
+        .map(|&byte| char::from(byte))
+        .collect()
 }
 
 /// The inverse; a character that Latin-1 lacks becomes `?`. `None` if the text cannot be a header.
@@ -12,7 +16,10 @@ pub(crate) fn encode(text: &str) -> Option<HeaderValue> {
     if text.is_ascii() {
         return HeaderValue::from_str(text).ok();
     }
-    let bytes: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect();
+    let bytes: Vec<u8> = text
+        .chars()
+        .map(|c| u8::try_from(c).unwrap_or(b'?'))
+        .collect();
     HeaderValue::from_bytes(&bytes).ok()
 }
 

@@ -44,14 +44,18 @@ pub(crate) async fn handle(
         only: only(&head.query),
     };
     let page = request.server.moray.list(&list).await;
-    let page = page.map_err(|error| Error::from_namespace(error, head.method.as_str(), &head.path))?;
+    let page =
+        page.map_err(|error| Error::from_namespace(error, head.method.as_str(), &head.path))?;
     let mut reply = Reply::empty(StatusCode::OK);
     if let Some(directory) = &page.directory {
         exchange.found(Some(directory));
         stored_headers::restore(&directory.headers, &head.headers, "GET", &mut reply.headers);
     }
     reply.set(CONTENT_TYPE, HeaderValue::from_static(DIRECTORY_TYPE));
-    reply.set(RESULT_SET_SIZE.clone(), HeaderValue::from(page.entries_total));
+    reply.set(
+        RESULT_SET_SIZE.clone(),
+        HeaderValue::from(page.entries_total),
+    );
     if !head_only {
         let mut entries = page.entries.into_iter();
         let chunks = std::iter::from_fn(move || {
@@ -80,15 +84,21 @@ fn check_operator_parameters(request: &Request<'_>) -> Result<()> {
     if used.is_empty() {
         return Ok(());
     }
-    Err(Error::QueryParameterForbidden { parameters: used.join(", ") })
+    Err(Error::QueryParameterForbidden {
+        parameters: used.join(", "),
+    })
 }
 
 fn limit(query: &Query) -> Result<usize> {
-    let Some(text) = query.get("limit") else { return Ok(LIMIT_DEFAULT) };
+    let Some(text) = query.get("limit") else {
+        return Ok(LIMIT_DEFAULT);
+    };
     text.parse()
         .ok()
         .filter(|limit| (1..=LIMIT_MAX).contains(limit))
-        .ok_or_else(|| Error::InvalidLimit { value: text.to_owned() })
+        .ok_or_else(|| Error::InvalidLimit {
+            value: text.to_owned(),
+        })
 }
 
 fn order(query: &Query) -> Result<Order> {
@@ -99,14 +109,23 @@ fn order(query: &Query) -> Result<Order> {
             let from = marker
                 .map(|text| {
                     let value = text.to_owned();
-                    parse_date(text).ok_or(Error::InvalidParameter { name: "marker", value })
+                    parse_date(text).ok_or(Error::InvalidParameter {
+                        name: "marker",
+                        value,
+                    })
                 })
                 .transpose()?;
             Order::Mtime { from, reverse }
         }
         // In any order, so it can be that of the names, and a marker has no place in it.
-        Some("none") => Order::Name { from: None, reverse: false },
-        _ => Order::Name { from: marker.map(String::from), reverse },
+        Some("none") => Order::Name {
+            from: None,
+            reverse: false,
+        },
+        _ => Order::Name {
+            from: marker.map(String::from),
+            reverse,
+        },
     })
 }
 
@@ -140,7 +159,11 @@ fn row(out: &mut Vec<u8>, entry: &Entry) {
         EntryKind::Object(object) => {
             out.extend_from_slice(b",\"etag\":\"");
             let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
-            let etag = object.object_id.as_uuid().hyphenated().encode_lower(&mut buffer);
+            let etag = object
+                .object_id
+                .as_uuid()
+                .hyphenated()
+                .encode_lower(&mut buffer);
             out.extend_from_slice(etag.as_bytes());
             out.extend_from_slice(b"\",\"size\":");
             json::number(out, object.size_bytes);
@@ -213,7 +236,15 @@ mod tests {
         let of = |text: &str| limit(&Query::parse(Some(text)));
         assert_eq!(of(""), Ok(256));
         assert_eq!(of("limit=1024"), Ok(1024));
-        for bad in ["0", "1025", "abc", "-1", "1.5", "", "99999999999999999999999"] {
+        for bad in [
+            "0",
+            "1025",
+            "abc",
+            "-1",
+            "1.5",
+            "",
+            "99999999999999999999999",
+        ] {
             let expected = Err(Error::InvalidLimit { value: bad.into() });
             assert_eq!(of(&format!("limit={bad}")), expected);
         }
@@ -223,7 +254,10 @@ mod tests {
     fn orders_come_from_the_query() {
         let of = |text: &str| order(&Query::parse(Some(text)));
         let name = |from: Option<&str>, reverse| {
-            Ok(Order::Name { from: from.map(String::from), reverse })
+            Ok(Order::Name {
+                from: from.map(String::from),
+                reverse,
+            })
         };
         assert_eq!(of(""), name(None, false));
         assert_eq!(of("marker=&sort=whatever"), name(None, false));
@@ -231,11 +265,20 @@ mod tests {
         let from = Some(Timestamp::from_millis(1000));
         for marker in ["1970-01-01T00:00:01.000Z", "Thu, 01 Jan 1970 00:00:01 GMT"] {
             let query = format!("sort=mtime&marker={}", marker.replace(' ', "%20"));
-            assert_eq!(of(&query), Ok(Order::Mtime { from, reverse: false }));
+            assert_eq!(
+                of(&query),
+                Ok(Order::Mtime {
+                    from,
+                    reverse: false
+                })
+            );
         }
         assert_eq!(
             of("sort=mtime&marker=yesterday"),
-            Err(Error::InvalidParameter { name: "marker", value: "yesterday".into() })
+            Err(Error::InvalidParameter {
+                name: "marker",
+                value: "yesterday".into()
+            })
         );
     }
 }

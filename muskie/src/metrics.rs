@@ -77,10 +77,14 @@ impl Metrics {
         latency: Duration,
     ) {
         let method = METHODS.iter().position(|m| *m == method).unwrap_or(0);
-        let status =
-            STATUSES.iter().position(|s| *s == status).unwrap_or(STATUSES.len() - 1);
+        let status = STATUSES
+            .iter()
+            .position(|s| *s == status)
+            .unwrap_or(STATUSES.len() - 1);
         let index = (operation.index() * METHODS.len() + method) * STATUSES.len() + status;
-        let Some(series) = self.series.get(index) else { return };
+        let Some(series) = self.series.get(index) else {
+            return;
+        };
         let series = series.get_or_init(Box::default);
         series.completed.fetch_add(1, Relaxed);
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
@@ -108,26 +112,67 @@ impl Metrics {
                 );
             }
             let count = series.completed.load(Relaxed);
-            let _ =
-                writeln!(out, "http_request_latency_ms_bucket{{{labels},le=\"+Inf\"}} {count}");
+            let _ = writeln!(
+                out,
+                "http_request_latency_ms_bucket{{{labels},le=\"+Inf\"}} {count}"
+            );
             let total = series.latency_us.load(Relaxed);
             let (whole, part) = (total / 1000, total % 1000);
-            let _ = writeln!(out, "http_request_latency_ms_sum{{{labels}}} {whole}.{part:03}");
+            let _ = writeln!(
+                out,
+                "http_request_latency_ms_sum{{{labels}}} {whole}.{part:03}"
+            );
             let _ = writeln!(out, "http_request_latency_ms_count{{{labels}}} {count}");
         });
         for (name, kind, value) in [
-            ("muskie_inbound_streamed_bytes", "counter", &self.inbound_bytes),
-            ("muskie_outbound_streamed_bytes", "counter", &self.outbound_bytes),
+            (
+                "muskie_inbound_streamed_bytes",
+                "counter",
+                &self.inbound_bytes,
+            ),
+            (
+                "muskie_outbound_streamed_bytes",
+                "counter",
+                &self.outbound_bytes,
+            ),
             ("muskie_deleted_bytes", "counter", &self.deleted_bytes),
-            ("muskie_deleted_objects_total", "counter", &self.deleted_objects),
-            ("muskie_deleted_directories_total", "counter", &self.deleted_directories),
+            (
+                "muskie_deleted_objects_total",
+                "counter",
+                &self.deleted_objects,
+            ),
+            (
+                "muskie_deleted_directories_total",
+                "counter",
+                &self.deleted_directories,
+            ),
             ("muskie_connections", "gauge", &self.connections),
-            ("muskie_connections_refused_total", "counter", &self.connections_refused),
-            ("muskie_copies_failed_on_read_total", "counter", &self.copies_failed_on_read),
-            ("muskie_copies_failed_on_write_total", "counter", &self.copies_failed_on_write),
+            (
+                "muskie_connections_refused_total",
+                "counter",
+                &self.connections_refused,
+            ),
+            (
+                "muskie_copies_failed_on_read_total",
+                "counter",
+                &self.copies_failed_on_read,
+            ),
+            (
+                "muskie_copies_failed_on_write_total",
+                "counter",
+                &self.copies_failed_on_write,
+            ),
             ("muskie_panics_total", "counter", &self.panics),
-            ("muskie_signatures_verified_total", "counter", &self.signatures_verified),
-            ("muskie_signatures_from_cache_total", "counter", &self.signatures_from_cache),
+            (
+                "muskie_signatures_verified_total",
+                "counter",
+                &self.signatures_verified,
+            ),
+            (
+                "muskie_signatures_from_cache_total",
+                "counter",
+                &self.signatures_from_cache,
+            ),
             ("muskie_uploads", "gauge", &self.uploads),
         ] {
             let _ = writeln!(out, "# TYPE {name} {kind}\n{name} {}", value.load(Relaxed));

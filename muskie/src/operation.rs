@@ -56,12 +56,42 @@ impl Area {
 }
 
 const STORAGE: [[&str; 4]; 7] = [
-    ["getstorage", "getpublicstorage", "getreports", "getjobstorage"],
-    ["headstorage", "headpublicstorage", "headreports", "headjobstorage"],
-    ["deletestorage", "deletepublicstorage", "deletereports", "deletejobstorage"],
-    ["putobject", "putpublicobject", "putreportsobject", "putjobobject"],
-    ["putdirectory", "putpublicdirectory", "putreportsdirectory", "putjobdirectory"],
-    ["putmetadata", "putpublicmetadata", "putreportsmetadata", "putjobmetadata"],
+    [
+        "getstorage",
+        "getpublicstorage",
+        "getreports",
+        "getjobstorage",
+    ],
+    [
+        "headstorage",
+        "headpublicstorage",
+        "headreports",
+        "headjobstorage",
+    ],
+    [
+        "deletestorage",
+        "deletepublicstorage",
+        "deletereports",
+        "deletejobstorage",
+    ],
+    [
+        "putobject",
+        "putpublicobject",
+        "putreportsobject",
+        "putjobobject",
+    ],
+    [
+        "putdirectory",
+        "putpublicdirectory",
+        "putreportsdirectory",
+        "putjobdirectory",
+    ],
+    [
+        "putmetadata",
+        "putpublicmetadata",
+        "putreportsmetadata",
+        "putjobmetadata",
+    ],
     ["putlink", "putpubliclink", "putreportslink", "putjoblink"],
 ];
 
@@ -136,7 +166,10 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Operation::COUNT);
-        assert_eq!(Operation::Storage(Verb::Head, Area::Public).name(), "headpublicstorage");
+        assert_eq!(
+            Operation::Storage(Verb::Head, Area::Public).name(),
+            "headpublicstorage"
+        );
         assert_eq!(Operation::GetJobErrors.name(), "getjoberrors");
     }
 }

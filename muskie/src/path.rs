@@ -39,7 +39,10 @@ impl RequestPath {
 
     /// Segments as sent. A bare `/` has none.
     pub(crate) fn segments(&self) -> impl Iterator<Item = &str> {
-        self.0.split('/').skip(1).filter(|segment| !segment.is_empty())
+        self.0
+            .split('/')
+            .skip(1)
+            .filter(|segment| !segment.is_empty())
     }
 
     /// The first segment, decoded.
@@ -63,7 +66,9 @@ impl RequestPath {
     }
 
     fn invalid(&self) -> Error {
-        Error::InvalidResource { path: self.0.clone() }
+        Error::InvalidResource {
+            path: self.0.clone(),
+        }
     }
 }
 
@@ -94,7 +99,10 @@ mod tests {
 
     #[test]
     fn slashes_collapse() {
-        assert_eq!(RequestPath::clean("//alice//stor///a/").as_str(), "/alice/stor/a");
+        assert_eq!(
+            RequestPath::clean("//alice//stor///a/").as_str(),
+            "/alice/stor/a"
+        );
         assert_eq!(RequestPath::clean("").as_str(), "/");
         assert_eq!(RequestPath::clean("/alice").parent(), "/");
         assert_eq!(RequestPath::clean("/alice/stor").parent(), "/alice");
@@ -124,7 +132,9 @@ mod tests {
             let path = RequestPath::clean(raw);
             assert_eq!(
                 path.key(AccountId::random()).unwrap_err(),
-                Error::InvalidResource { path: raw.to_owned() }
+                Error::InvalidResource {
+                    path: raw.to_owned()
+                }
             );
         }
         assert_eq!(names(&format!("/a/stor/{}", "x".repeat(1025))), None);

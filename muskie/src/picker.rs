@@ -51,8 +51,10 @@ pub(crate) fn pick(
     if !enough(&willing) {
         return Err(PickError::NotEnoughNodes);
     }
-    let roomy: Vec<_> =
-        willing.into_iter().filter(|(_, available)| *available >= wanted.room_bytes).collect();
+    let roomy: Vec<_> = willing
+        .into_iter()
+        .filter(|(_, available)| *available >= wanted.room_bytes)
+        .collect();
     if !enough(&roomy) {
         return Err(PickError::NotEnoughSpace);
     }
@@ -66,6 +68,13 @@ fn count_datacenters<'a>(sharks: impl Iterator<Item = &'a Arc<dyn Shark>>) -> us
     names.len()
 }
 
+/// The nodes of a datacenter that could take a copy, each with its lot, best one last.
+#[derive(Default)]
+struct Datacenter<'a> {
+    available_bytes: u64,
+    nodes: Vec<(f64, &'a Arc<dyn Shark>)>,
+}
+
 /// Orders the nodes of each datacenter, and the datacenters, by weighted chance; then deals from the
 /// datacenters in turn.
 fn draw(
@@ -73,26 +82,26 @@ fn draw(
     copies: usize,
     rng: &mut impl Rng,
 ) -> Vec<Arc<dyn Shark>> {
-    let mut by_datacenter: BTreeMap<&str, (u64, Vec<(f64, &Arc<dyn Shark>)>)> = BTreeMap::new();
-    for (shark, available) in nodes {
-        let (total, members) = by_datacenter.entry(shark.datacenter()).or_default();
-        *total = total.saturating_add(available);
-        members.push((lot(available, rng), shark));
+    let mut by_name: BTreeMap<&str, Datacenter<'_>> = BTreeMap::new();
+    for (shark, available_bytes) in nodes {
+        let datacenter = by_name.entry(shark.datacenter()).or_default();
+        datacenter.available_bytes = datacenter.available_bytes.saturating_add(available_bytes);
+        datacenter.nodes.push((lot(available_bytes, rng), shark));
     }
-    let mut datacenters: Vec<(f64, Vec<(f64, &Arc<dyn Shark>)>)> = by_datacenter
+    let mut datacenters: Vec<(f64, Datacenter<'_>)> = by_name
         .into_values()
-        .map(|(total, mut members)| {
-            members.sort_by(|a, b| b.0.total_cmp(&a.0));
-            (lot(total, rng), members)
+        .map(|mut datacenter| {
+            datacenter.nodes.sort_by(|a, b| b.0.total_cmp(&a.0));
+            (lot(datacenter.available_bytes, rng), datacenter)
         })
         .collect();
     datacenters.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut chosen = Vec::with_capacity(copies);
     while chosen.len() < copies {
         let before = chosen.len();
-        for (_, members) in &mut datacenters {
+        for (_, datacenter) in &mut datacenters {
             if chosen.len() < copies
-                && let Some((_, shark)) = members.pop()
+                && let Some((_, shark)) = datacenter.nodes.pop()
             {
                 chosen.push(shark.clone());
             }

@@ -27,7 +27,11 @@ pub(crate) fn parse(header: Option<&str>, size_bytes: u64) -> Result<Option<Rang
         (Position::Absent, Position::At(suffix)) => size_bytes.saturating_sub(suffix)..size_bytes,
         _ => return Err(unsatisfiable),
     };
-    if range.is_empty() { Err(unsatisfiable) } else { Ok(Some(range)) }
+    if range.is_empty() {
+        Err(unsatisfiable)
+    } else {
+        Ok(Some(range))
+    }
 }
 
 enum Position {
@@ -75,8 +79,17 @@ mod tests {
     #[test]
     fn impossible_ranges_are_refused() {
         for text in [
-            "bytes=26-", "bytes=26-30", "bytes=5-4", "bytes=foo", "bytes=-", "bytes=-0", "bytes=",
-            "bytes=1-x", "bytes=x-1", "bytes=--1", "bytes=99999999999999999999999-",
+            "bytes=26-",
+            "bytes=26-30",
+            "bytes=5-4",
+            "bytes=foo",
+            "bytes=-",
+            "bytes=-0",
+            "bytes=",
+            "bytes=1-x",
+            "bytes=x-1",
+            "bytes=--1",
+            "bytes=99999999999999999999999-",
         ] {
             let expected = Err(Error::RangeNotSatisfiable { size_bytes: 26 });
             assert_eq!(parse(Some(text), 26), expected, "{text}");

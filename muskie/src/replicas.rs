@@ -66,7 +66,10 @@ impl Length {
             Self::Known(bytes) => SizeHint::Exactly(bytes),
             Self::Bounded(bytes) => SizeHint::AtMost(bytes),
             Self::Open(max) => {
-                let least = nodes.iter().map(|shark| shark.capacity().available_bytes).min();
+                let least = nodes
+                    .iter()
+                    .map(|shark| shark.capacity().available_bytes)
+                    .min();
                 let least = least.unwrap_or_default();
                 // What is free may be a little less when the node looks itself.
                 SizeHint::AtMost(max.min(least - least / 8))
@@ -79,13 +82,22 @@ impl Replicas {
     /// Opens a copy on each node of a set; when a node fails, another set is tried without it.
     /// Errors: `NotEnoughSpace`, `StorageExhausted`.
     pub(crate) async fn open(server: &Server, object: NewObject) -> Result<Self> {
-        let NewObject { creator, object_id, copies, length } = object;
+        let NewObject {
+            creator,
+            object_id,
+            copies,
+            length,
+        } = object;
         let room_bytes = length.room_bytes();
         let no_space = no_space(room_bytes);
         let mut except: Vec<StorageId> = Vec::new();
         let mut ran_out = false;
         for _ in 0..SETS_MAX {
-            let wanted = Wanted { copies, room_bytes, except: &except };
+            let wanted = Wanted {
+                copies,
+                room_bytes,
+                except: &except,
+            };
             let chosen = match picker::pick(&server.sharks, wanted, &mut rand::rng()) {
                 Ok(chosen) => chosen,
                 Err(PickError::NotEnoughSpace) => return Err(no_space),
@@ -116,11 +128,18 @@ impl Replicas {
                 });
             }
         }
-        Err(if ran_out { no_space } else { Error::StorageExhausted })
+        Err(if ran_out {
+            no_space
+        } else {
+            Error::StorageExhausted
+        })
     }
 
     pub(crate) fn storage_ids(&self) -> Vec<StorageId> {
-        self.writers.iter().map(|(shark, _)| shark.storage_id().clone()).collect()
+        self.writers
+            .iter()
+            .map(|(shark, _)| shark.storage_id().clone())
+            .collect()
     }
 
     /// Appends to every copy. After an error only dropping makes sense.
@@ -129,9 +148,14 @@ impl Replicas {
         if self.written_bytes > self.bound_bytes {
             return Err(no_space(self.written_bytes));
         }
-        let writes = self.writers.iter_mut().map(|(_, writer)| writer.write(bytes.clone()));
+        let writes = self
+            .writers
+            .iter_mut()
+            .map(|(_, writer)| writer.write(bytes.clone()));
         let room_bytes = self.room_bytes;
-        try_join_all(writes).await.map_err(|error| broken(server, &error, room_bytes))?;
+        try_join_all(writes)
+            .await
+            .map_err(|error| broken(server, &error, room_bytes))?;
         Ok(())
     }
 
@@ -139,7 +163,11 @@ impl Replicas {
     pub(crate) async fn commit(self, server: &Server) -> Result<Written> {
         let (sharks, writers): (Vec<_>, Vec<_>) = self.writers.into_iter().unzip();
         let results = join_all(writers.into_iter().map(CopyWriter::commit)).await;
-        let written = Written { sharks, creator: self.creator, object_id: self.object_id };
+        let written = Written {
+            sharks,
+            creator: self.creator,
+            object_id: self.object_id,
+        };
         for result in results {
             if let Err(error) = result {
                 let error = broken(server, &error, self.room_bytes);
@@ -161,7 +189,10 @@ pub(crate) struct Written {
 impl Written {
     /// Removes the copies, for an object that certainly got no entry. What stays behind is swept later.
     pub(crate) async fn discard(self) {
-        let deletes = self.sharks.iter().map(|s| s.delete(self.creator, self.object_id));
+        let deletes = self
+            .sharks
+            .iter()
+            .map(|s| s.delete(self.creator, self.object_id));
         for error in join_all(deletes).await.into_iter().filter_map(Result::err) {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "a copy without an entry is left to the sweep");
@@ -182,10 +213,16 @@ fn broken(server: &Server, error: &SharkError, room_bytes: u64) -> Error {
 }
 
 fn no_space(room_bytes: u64) -> Error {
-    Error::NotEnoughSpace { megabytes: room_bytes.div_ceil(1 << 20) }
+    Error::NotEnoughSpace {
+        megabytes: room_bytes.div_ceil(1 << 20),
+    }
 }
 
 fn failed(server: &Server, error: &SharkError, during: &'static str) {
     server.metrics.copies_failed_on_write.fetch_add(1, Relaxed);
-    tracing::warn!(error = error as &dyn std::error::Error, during, "a copy failed");
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        during,
+        "a copy failed"
+    );
 }

@@ -33,7 +33,13 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn new(status: StatusCode, content: Content) -> Self {
-        Self { status, headers: HeaderMap::with_capacity(16), content, bare: false, close: false }
+        Self {
+            status,
+            headers: HeaderMap::with_capacity(16),
+            content,
+            bare: false,
+            close: false,
+        }
     }
 
     pub(crate) fn empty(status: StatusCode) -> Self {
@@ -156,7 +162,10 @@ impl Reply {
 
 /// A bare `curl -I` would otherwise wait for the connection to end.
 fn client_wants_close(head: &Head) -> bool {
-    let curl = head.headers.get(USER_AGENT).is_some_and(|ua| ua.as_bytes().starts_with(b"curl"));
+    let curl = head
+        .headers
+        .get(USER_AGENT)
+        .is_some_and(|ua| ua.as_bytes().starts_with(b"curl"));
     let mut says = head
         .headers
         .get_all(CONNECTION)
@@ -178,6 +187,5 @@ pub(crate) fn etag_value(id: ObjectId) -> HeaderValue {
 }
 
 pub(crate) fn base64_value(bytes: &[u8]) -> HeaderValue {
-    HeaderValue::from_str(&STANDARD.encode(bytes))
-        .unwrap_or_else(|_| HeaderValue::from_static(""))
+    HeaderValue::from_str(&STANDARD.encode(bytes)).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

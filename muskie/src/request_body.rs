@@ -26,7 +26,13 @@ pub(crate) struct RequestBody {
 impl RequestBody {
     pub(crate) fn new(incoming: Incoming, expects_continue: bool, stall: Duration) -> Self {
         let complete = incoming.is_end_stream();
-        Self { incoming, expects_continue, stall: Some(stall), received_bytes: 0, complete }
+        Self {
+            incoming,
+            expects_continue,
+            stall: Some(stall),
+            received_bytes: 0,
+            complete,
+        }
     }
 
     /// Lets the client take its time.
@@ -66,7 +72,9 @@ impl RequestBody {
                 Some(Err(_)) => return Err(Error::UploadAbandoned),
                 Some(Ok(frame)) => {
                     // Trailers mean nothing here.
-                    let Ok(bytes) = frame.into_data() else { continue };
+                    let Ok(bytes) = frame.into_data() else {
+                        continue;
+                    };
                     self.received_bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                     self.complete = self.incoming.is_end_stream();
                     if !bytes.is_empty() {
@@ -94,7 +102,10 @@ impl RequestBody {
     /// The whole body, if it is no longer than `limit` bytes.
     pub(crate) async fn collect(&mut self, limit: usize) -> Result<Bytes> {
         let too_large = Error::PayloadTooLarge { limit };
-        if self.length().is_some_and(|length| length > u64::try_from(limit).unwrap_or(u64::MAX)) {
+        if self
+            .length()
+            .is_some_and(|length| length > u64::try_from(limit).unwrap_or(u64::MAX))
+        {
             return Err(too_large);
         }
         let mut collected = BytesMut::new();

@@ -37,7 +37,10 @@ pub(crate) struct ResponseBody {
 
 impl ResponseBody {
     pub(crate) fn new(content: Content, exchange: Box<Exchange>) -> Self {
-        let mut body = Self { content, exchange: Some(exchange) };
+        let mut body = Self {
+            content,
+            exchange: Some(exchange),
+        };
         if body.is_end_stream() {
             body.finish();
         }

@@ -119,33 +119,49 @@ fn live(head: &Head, id: &str, rest: &[&str]) -> Result<(Operation, Route)> {
         ["in", "end"] | ["cancel"] => return Err(not_allowed(method, "POST")),
         _ => return storage(head, Area::Jobs, rest.len() + 4),
     };
-    Ok((operation, Route::Jobs(JobRoute::Live { id: id.to_owned(), what })))
+    Ok((
+        operation,
+        Route::Jobs(JobRoute::Live {
+            id: id.to_owned(),
+            what,
+        }),
+    ))
 }
 
 fn asks_for_live_jobs(head: &Head) -> bool {
-    ["state", "status", "name"].iter().any(|name| head.query.get(name).is_some())
+    ["state", "status", "name"]
+        .iter()
+        .any(|name| head.query.get(name).is_some())
 }
 
 /// `[a-zA-Z][a-zA-Z0-9_\-.@%]+`
 fn is_login(segment: &str) -> bool {
     let mut bytes = segment.bytes();
-    bytes.next().is_some_and(|first| first.is_ascii_alphabetic())
+    bytes
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic())
         && segment.len() > 1
         && bytes.all(|b| b.is_ascii_alphanumeric() || b"_-.@%".contains(&b))
 }
 
 /// A body of another type is refused; a request that does not say is believed.
 fn accepts(head: &Head, media_type: &str) -> Result<()> {
-    let Some(sent) = head.header("content-type") else { return Ok(()) };
+    let Some(sent) = head.header("content-type") else {
+        return Ok(());
+    };
     let essence = sent.split(';').next().unwrap_or_default().trim();
     if essence.is_empty() || essence.eq_ignore_ascii_case(media_type) {
         return Ok(());
     }
-    Err(Error::UnsupportedMediaType { media_type: essence.to_owned() })
+    Err(Error::UnsupportedMediaType {
+        media_type: essence.to_owned(),
+    })
 }
 
 pub(crate) fn check_version(head: &Head) -> Result<()> {
-    let Some(version) = head.header("accept-version") else { return Ok(()) };
+    let Some(version) = head.header("accept-version") else {
+        return Ok(());
+    };
     if VersionRange::parse(&version).is_some_and(|range| range.admits(API_VERSION)) {
         return Ok(());
     }
@@ -157,11 +173,16 @@ pub(crate) fn check_version(head: &Head) -> Result<()> {
 }
 
 fn no_route(head: &Head) -> Error {
-    Error::NoRoute { path: head.path.as_str().to_owned() }
+    Error::NoRoute {
+        path: head.path.as_str().to_owned(),
+    }
 }
 
 fn not_allowed(method: &Method, allow: &'static str) -> Error {
-    Error::MethodNotAllowed { method: method.to_string(), allow }
+    Error::MethodNotAllowed {
+        method: method.to_string(),
+        allow,
+    }
 }
 
 #[cfg(test)]
@@ -189,41 +210,89 @@ mod tests {
             ("DELETE", Verb::Delete),
             ("PUT", Verb::PutObject),
         ] {
-            for path in ["/my-co/stor", "//al//public/a/b/", "/a%40b/reports/x", "/al/jobs/x/live"] {
-                assert_eq!(of(method, path), Ok(Route::Storage(verb)), "{method} {path}");
+            for path in [
+                "/my-co/stor",
+                "//al//public/a/b/",
+                "/a%40b/reports/x",
+                "/al/jobs/x/live",
+            ] {
+                assert_eq!(
+                    of(method, path),
+                    Ok(Route::Storage(verb)),
+                    "{method} {path}"
+                );
             }
         }
-        assert_eq!(of("PUT", "/al/stor/a?metadata=false"), Ok(Route::Storage(Verb::PutMetadata)));
-        assert_eq!(of("PUT", "/al/stor/a?metadata="), Ok(Route::Storage(Verb::PutObject)));
-        let directory = head("PUT", "/al/stor/a?metadata=true", Some("application/json;type=directory"));
-        assert_eq!(route(&directory).unwrap().1, Route::Storage(Verb::PutDirectory));
+        assert_eq!(
+            of("PUT", "/al/stor/a?metadata=false"),
+            Ok(Route::Storage(Verb::PutMetadata))
+        );
+        assert_eq!(
+            of("PUT", "/al/stor/a?metadata="),
+            Ok(Route::Storage(Verb::PutObject))
+        );
+        let directory = head(
+            "PUT",
+            "/al/stor/a?metadata=true",
+            Some("application/json;type=directory"),
+        );
+        assert_eq!(
+            route(&directory).unwrap().1,
+            Route::Storage(Verb::PutDirectory)
+        );
     }
 
     #[test]
     fn jobs_have_their_own_paths() {
-        let live = |what| Ok(Route::Jobs(JobRoute::Live { id: "x".into(), what }));
+        let live = |what| {
+            Ok(Route::Jobs(JobRoute::Live {
+                id: "x".into(),
+                what,
+            }))
+        };
         assert_eq!(of("POST", "/al/jobs"), Ok(Route::Jobs(JobRoute::Create)));
-        assert_eq!(of("GET", "/al/jobs?state=live"), Ok(Route::Jobs(JobRoute::List)));
+        assert_eq!(
+            of("GET", "/al/jobs?state=live"),
+            Ok(Route::Jobs(JobRoute::List))
+        );
         assert_eq!(of("GET", "/al/jobs?limit=3"), Ok(Route::Storage(Verb::Get)));
         assert_eq!(of("GET", "/al/jobs/x/live/status"), live(Live::Status));
-        assert_eq!(of("POST", "/al/jobs/x/live/in?end=true"), live(Live::AddInputs));
+        assert_eq!(
+            of("POST", "/al/jobs/x/live/in?end=true"),
+            live(Live::AddInputs)
+        );
         assert_eq!(of("POST", "/al/jobs/x/live/in/end"), live(Live::EndInput));
         assert_eq!(of("POST", "/al/jobs/x/live/cancel"), live(Live::Cancel));
-        assert_eq!(of("GET", "/al/jobs/x/out.txt"), Ok(Route::Storage(Verb::Get)));
+        assert_eq!(
+            of("GET", "/al/jobs/x/out.txt"),
+            Ok(Route::Storage(Verb::Get))
+        );
         assert!(matches!(
             of("PUT", "/al/jobs/x/live/in"),
-            Err(Error::MethodNotAllowed { allow: "GET, POST", .. })
+            Err(Error::MethodNotAllowed {
+                allow: "GET, POST",
+                ..
+            })
         ));
         let wrong = head("POST", "/al/jobs", Some("text/plain; charset=utf-8"));
         assert_eq!(
             route(&wrong),
-            Err(Error::UnsupportedMediaType { media_type: "text/plain".into() })
+            Err(Error::UnsupportedMediaType {
+                media_type: "text/plain".into()
+            })
         );
     }
 
     #[test]
     fn what_has_no_route_says_so() {
-        for path in ["/9bad/stor", "/a/stor", "/al/tokens", "/al/uploads/x", "/al/%73tor", "/_x"] {
+        for path in [
+            "/9bad/stor",
+            "/a/stor",
+            "/al/tokens",
+            "/al/uploads/x",
+            "/al/%73tor",
+            "/_x",
+        ] {
             assert_eq!(of("GET", path), Err(Error::NoRoute { path: path.into() }));
         }
         assert_eq!(of("GET", "/alice%2Fstor"), Ok(Route::Account));
@@ -245,7 +314,8 @@ mod tests {
     fn versions_are_ranges() {
         let with = |version: &str| {
             let mut head = head("GET", "/al/stor", None);
-            head.headers.insert("accept-version", version.parse().unwrap());
+            head.headers
+                .insert("accept-version", version.parse().unwrap());
             check_version(&head)
         };
         for good in ["~1.0", "*", "1.x", ">=0.9"] {
@@ -253,7 +323,10 @@ mod tests {
         }
         for bad in ["~2.0", "nonsense"] {
             let error = with(bad).unwrap_err().answer();
-            assert_eq!(error.message, format!("{bad} is not supported by GET /al/stor"));
+            assert_eq!(
+                error.message,
+                format!("{bad} is not supported by GET /al/stor")
+            );
         }
     }
 }

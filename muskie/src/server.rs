@@ -50,7 +50,9 @@ pub struct Deps {
 
 impl fmt::Debug for Deps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Deps").field("sharks", &self.sharks).finish_non_exhaustive()
+        f.debug_struct("Deps")
+            .field("sharks", &self.sharks)
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,7 +81,11 @@ impl Listener {
     pub fn serve(self, config: Config, deps: Deps) -> Handle {
         let server = Arc::new(Server::new(config, deps));
         let accepting = tokio::spawn(accept(self.socket, server.clone()));
-        Handle { server, address: self.address, accepting: tokio::sync::Mutex::new(Some(accepting)) }
+        Handle {
+            server,
+            address: self.address,
+            accepting: tokio::sync::Mutex::new(Some(accepting)),
+        }
     }
 }
 
@@ -92,7 +98,9 @@ pub struct Handle {
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Handle")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -114,7 +122,10 @@ impl Handle {
         }
         server.connections.close();
         let grace = server.config.shutdown_grace;
-        if tokio::time::timeout(grace, server.connections.wait()).await.is_err() {
+        if tokio::time::timeout(grace, server.connections.wait())
+            .await
+            .is_err()
+        {
             let left = server.connections.len();
             tracing::warn!(connections = left, "requests cut at shutdown");
             server.killing.cancel();
@@ -157,7 +168,9 @@ pub(crate) struct Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -165,8 +178,11 @@ impl Server {
     fn new(config: Config, deps: Deps) -> Self {
         let name = HeaderValue::from_str(&config.server_name)
             .unwrap_or_else(|_| HeaderValue::from_static("localhost"));
-        let shark_by_id =
-            deps.sharks.iter().map(|shark| (shark.storage_id().clone(), shark.clone())).collect();
+        let shark_by_id = deps
+            .sharks
+            .iter()
+            .map(|shark| (shark.storage_id().clone(), shark.clone()))
+            .collect();
         Self {
             name,
             shark_by_id,
@@ -255,7 +271,10 @@ async fn connection(
 ) {
     // A response must not wait for the acknowledgement of the one before it.
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(error = &error as &dyn std::error::Error, "connection is gone already");
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "connection is gone already"
+        );
         return;
     }
     let state = Arc::new(ConnectionState::default());

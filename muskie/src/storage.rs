@@ -61,13 +61,22 @@ impl Request<'_> {
     }
 
     pub(crate) fn forbidden(&self) -> Error {
-        let caller = self.principal().map_or("anonymous", |principal| principal.login.as_str());
-        Error::AuthorizationFailed { caller: caller.to_owned(), path: self.path() }
+        let caller = self
+            .principal()
+            .map_or("anonymous", |principal| principal.login.as_str());
+        Error::AuthorizationFailed {
+            caller: caller.to_owned(),
+            path: self.path(),
+        }
     }
 
     /// Whether the caller may touch what `key` names.
     pub(crate) fn check_access(&self, access: Access, key: &ObjectKey) -> Result<()> {
-        if authorize(self.principal(), access, key) { Ok(()) } else { Err(self.forbidden()) }
+        if authorize(self.principal(), access, key) {
+            Ok(())
+        } else {
+            Err(self.forbidden())
+        }
     }
 }
 
@@ -81,11 +90,9 @@ pub(crate) async fn handle(
     let key = path.key(request.owner.id)?;
     let access = match verb {
         Verb::Get | Verb::Head => Access::Read,
-        Verb::Delete
-        | Verb::PutObject
-        | Verb::PutDirectory
-        | Verb::PutMetadata
-        | Verb::PutLink => Access::Write,
+        Verb::Delete | Verb::PutObject | Verb::PutDirectory | Verb::PutMetadata | Verb::PutLink => {
+            Access::Write
+        }
     };
     // Strangers do not learn what exists.
     if request.caller.is_none() {
@@ -118,7 +125,9 @@ fn check_existence(request: &Request<'_>, verb: Verb, target: &Target) -> Result
         Verb::Get | Verb::Head if target.key.root().is_some() => Ok(()),
         // Not there, and yet not to be removed.
         Verb::Delete if target.key.root() == Some(Root::Area) => Ok(()),
-        Verb::Get | Verb::Head | Verb::Delete => Err(Error::NotFound { path: request.path() }),
+        Verb::Get | Verb::Head | Verb::Delete => Err(Error::NotFound {
+            path: request.path(),
+        }),
         Verb::PutObject | Verb::PutDirectory | Verb::PutMetadata | Verb::PutLink => {
             if target.parent == Parent::Missing {
                 let parent = request.head.path.parent().to_owned();

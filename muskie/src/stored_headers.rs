@@ -68,7 +68,9 @@ pub(crate) fn restore(
 ) {
     let origin = request.get(ORIGIN);
     let stored = |name: &HeaderName| {
-        kept.iter().find(|(kept, _)| kept == name.as_str()).map(|(_, value)| value.as_str())
+        kept.iter()
+            .find(|(kept, _)| kept == name.as_str())
+            .map(|(_, value)| value.as_str())
     };
     let method_allowed = stored(&ACCESS_CONTROL_ALLOW_METHODS)
         .is_none_or(|methods| methods.split(',').any(|m| m.trim() == method));
@@ -84,16 +86,18 @@ pub(crate) fn restore(
             response.insert(name, value);
             continue;
         };
-        if !method_allowed
-            || name == ACCESS_CONTROL_ALLOW_HEADERS
-            || name == ACCESS_CONTROL_MAX_AGE
+        if !method_allowed || name == ACCESS_CONTROL_ALLOW_HEADERS || name == ACCESS_CONTROL_MAX_AGE
         {
             continue;
         }
         if name == ACCESS_CONTROL_ALLOW_ORIGIN {
             let wanted = latin1::decode(origin);
             let allowed = latin1::decode(&value);
-            if allowed.split(',').map(str::trim).any(|one| one == "*" || one == wanted) {
+            if allowed
+                .split(',')
+                .map(str::trim)
+                .any(|one| one == "*" || one == wanted)
+            {
                 response.insert(name, origin.clone());
             }
         } else if name == ACCESS_CONTROL_EXPOSE_HEADERS || name == ACCESS_CONTROL_ALLOW_METHODS {
@@ -132,7 +136,10 @@ mod tests {
             ("m-c", "z"),
             ("surrogate-key", "k"),
         ]);
-        assert_eq!(names(&collect(&headers)), ["m-a", "m-b", "cache-control", "surrogate-key"]);
+        assert_eq!(
+            names(&collect(&headers)),
+            ["m-a", "m-b", "cache-control", "surrogate-key"]
+        );
     }
 
     #[test]
@@ -142,7 +149,10 @@ mod tests {
     }
 
     fn restored(kept: &[(&str, &str)], origin: Option<&str>) -> HeaderMap {
-        let kept: Vec<_> = kept.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+        let kept: Vec<_> = kept
+            .iter()
+            .map(|(n, v)| (n.to_string(), v.to_string()))
+            .collect();
         let request = origin.map_or_else(HeaderMap::new, |origin| map(&[("origin", origin)]));
         let mut response = HeaderMap::new();
         restore(&kept, &request, "GET", &mut response);
@@ -164,7 +174,10 @@ mod tests {
         assert!(!seen.contains_key("access-control-max-age"));
         let stranger = restored(&kept, Some("http://c"));
         assert!(!stranger.contains_key("access-control-allow-origin"));
-        let put_only = [("access-control-allow-origin", "*"), ("access-control-allow-methods", "PUT")];
+        let put_only = [
+            ("access-control-allow-origin", "*"),
+            ("access-control-allow-methods", "PUT"),
+        ];
         assert!(restored(&put_only, Some("http://c")).is_empty());
     }
 }

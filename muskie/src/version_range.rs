@@ -13,7 +13,10 @@ const MAX: Version = [u64::MAX; 3];
 
 impl VersionRange {
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        text.split("||").map(alternative).collect::<Option<Vec<_>>>().map(Self)
+        text.split("||")
+            .map(alternative)
+            .collect::<Option<Vec<_>>>()
+            .map(Self)
     }
 
     /// False also when `version` is not one.
@@ -21,7 +24,9 @@ impl VersionRange {
         let Some(Partial { parts, given: 3 }) = Partial::parse(version) else {
             return false;
         };
-        self.0.iter().any(|(low, high)| *low <= parts && parts < *high)
+        self.0
+            .iter()
+            .any(|(low, high)| *low <= parts && parts < *high)
     }
 }
 
@@ -68,7 +73,9 @@ impl Partial {
 
     /// Counts up the last of the first `kept` parts.
     fn bump(&self, kept: usize) -> Version {
-        let Some(last) = kept.checked_sub(1) else { return MAX };
+        let Some(last) = kept.checked_sub(1) else {
+            return MAX;
+        };
         let mut end = MIN;
         end[..kept].copy_from_slice(&self.parts[..kept]);
         end[last] += 1;
@@ -78,7 +85,10 @@ impl Partial {
 
 fn alternative(text: &str) -> Option<(Version, Version)> {
     if let Some((low, high)) = text.split_once(" - ") {
-        return Some((Partial::parse(low.trim())?.parts, Partial::parse(high.trim())?.end()));
+        return Some((
+            Partial::parse(low.trim())?.parts,
+            Partial::parse(high.trim())?.end(),
+        ));
     }
     let mut interval = (MIN, MAX);
     let mut words = text.split_whitespace();
@@ -147,7 +157,16 @@ mod tests {
 
     #[test]
     fn nonsense_is_not_a_range() {
-        for text in ["foo", "1.2.3.4", "1..2", ">", "!1", "1.a", "=>1", "99999999999999999999"] {
+        for text in [
+            "foo",
+            "1.2.3.4",
+            "1..2",
+            ">",
+            "!1",
+            "1.a",
+            "=>1",
+            "99999999999999999999",
+        ] {
             assert_eq!(VersionRange::parse(text), None, "{text}");
         }
     }

@@ -586,10 +586,11 @@ pub async fn full_directories_take_no_more(moray: &dyn Moray) {
         moray.put_object(put_at_most("stor/3", 1)).await,
         Err(NamespaceError::DirectoryFull)
     );
-    moray
-        .put_object(put_at_most("stor/2", 1))
-        .await
-        .expect("overwrite");
+    // Overwrites are refused too: the reference counts before it looks at the name.
+    assert_eq!(
+        moray.put_object(put_at_most("stor/2", 1)).await,
+        Err(NamespaceError::DirectoryFull)
+    );
     moray
         .put_object(put_at_most("stor/3", 2))
         .await

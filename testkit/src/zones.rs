@@ -1,8 +1,8 @@
 //! A recording double of the zone port: commands run as plain processes below a temporary directory.
 //!
 //! It keeps the contract that marlin relies on (waiting for a free zone, one command at a time, stragglers
-//! killed, a dead zone after a dropped run) and none of the isolation. A zone's root is in `ZONE_ROOT`,
-//! because nothing can be made to appear at `/manta` or `/assets` without namespaces.
+//! killed, a dead zone after a dropped run) and none of the isolation. A directory stands for a zone's
+//! root; commands find it in `ZONE_ROOT`.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -219,6 +219,10 @@ impl Zone for RecordingZone {
         format!("http://{address}/")
     }
 
+    fn path_prefix(&self) -> String {
+        self.root.display().to_string()
+    }
+
     async fn write_file(
         &mut self,
         path: &str,
@@ -246,19 +250,23 @@ impl Zone for RecordingZone {
 
     async fn show_input(&mut self, path: &str, file: Option<File>) -> Result<File, ZoneError> {
         self.alive()?;
+        let failed = during("show an input");
+        let target = self.root.join(path.trim_start_matches('/'));
+        let parent = target.parent().unwrap_or(&self.root);
+        // Alone: what was shown before disappears.
+        let _ = fs::remove_dir_all(self.root.join("manta"));
+        fs::create_dir_all(parent).map_err(&failed)?;
+        let mut copy = File::create(&target).map_err(&failed)?;
+        if let Some(mut file) = file {
+            file.seek(SeekFrom::Start(0)).map_err(&failed)?;
+            io::copy(&mut file, &mut copy).map_err(&failed)?;
+        }
         let (zone, path) = (self.name.clone(), path.to_owned());
         self.shared
             .lock()
             .events
             .push(ZoneEvent::Shown { zone, path });
-        match file {
-            Some(mut file) => {
-                file.seek(SeekFrom::Start(0))
-                    .map_err(during("rewind the input"))?;
-                Ok(file)
-            }
-            None => tempfile::tempfile_in(&self.root).map_err(during("make an empty file")),
-        }
+        File::open(&target).map_err(&failed)
     }
 
     async fn output_file(&mut self) -> Result<File, ZoneError> {

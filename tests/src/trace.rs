@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 const CALLS: &str = "open,openat,openat2,creat,close,dup,dup2,dup3,fcntl,lseek,write,pwrite64,writev,\
 pwritev,pwritev2,ftruncate,truncate,fallocate,fsync,fdatasync,sync_file_range,syncfs,sync,rename,renameat,\
 renameat2,link,linkat,unlink,unlinkat,symlink,symlinkat,mkdir,mkdirat,rmdir,setxattr,lsetxattr,fsetxattr,\
-removexattr,fremovexattr,copy_file_range,sendfile,splice,sendto,sendmsg,sendmmsg,clone,clone3,mmap,\
+removexattr,fremovexattr,copy_file_range,sendfile,splice,sendto,sendmsg,sendmmsg,clone,clone3,mmap,bind,\
 io_uring_setup";
 
 /// The command to put in front of `manta`: traces all its threads into `output`.
@@ -226,7 +226,7 @@ fn split_arguments(text: &str) -> Result<Vec<String>> {
 }
 
 /// `"\x61\x62"` as bytes. A string that was cut short is an error: it would be a write we cannot repeat.
-fn unquote(text: &str) -> Result<Vec<u8>> {
+pub(crate) fn unquote(text: &str) -> Result<Vec<u8>> {
     let inner = text
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'));

@@ -22,7 +22,10 @@ fn set(directory: &Path, file: &str, value: &str) -> io::Result<()> {
     if found == value {
         return Ok(());
     }
-    Err(io::Error::other(format!("{}: wrote {value}, reads {found}", path.display())))
+    Err(io::Error::other(format!(
+        "{}: wrote {value}, reads {found}",
+        path.display()
+    )))
 }
 
 fn get(directory: &Path, file: &str) -> io::Result<String> {
@@ -33,7 +36,8 @@ fn get(directory: &Path, file: &str) -> io::Result<String> {
 
 fn get_number(directory: &Path, file: &str) -> io::Result<u64> {
     let text = get(directory, file)?;
-    text.parse().map_err(|_| io::Error::other(format!("{file} reads {text}")))
+    text.parse()
+        .map_err(|_| io::Error::other(format!("{file} reads {text}")))
 }
 
 /// The number after `key` in a file of "key number" lines.

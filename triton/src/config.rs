@@ -47,16 +47,18 @@ pub struct ZygoteProgram {
 impl Default for ZygoteProgram {
     /// This executable, with the hidden argument.
     fn default() -> Self {
-        Self { program: "/proc/self/exe".into(), args: vec![crate::ZYGOTE_ARGUMENT.to_owned()] }
+        Self {
+            program: "/proc/self/exe".into(),
+            args: vec![crate::ZYGOTE_ARGUMENT.to_owned()],
+        }
     }
 }
 
 /// Where the writable layers of zones are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ScratchKind {
-    /// Project quotas where the file system of `state_dir` enforces them, fresh loop file systems otherwise.
+    /// Fresh loop file systems.
     #[default]
-    Auto,
     Loop,
     /// Memory, counted against the zone that writes.
     Tmpfs,
@@ -72,7 +74,7 @@ impl Config {
             tools: None,
             zygote: ZygoteProgram::default(),
             isolation: None,
-            scratch: ScratchKind::Auto,
+            scratch: ScratchKind::Loop,
             memory_bytes: 1 << 30,
             disk_bytes: 8 << 30,
             memory_slop_bytes: None,

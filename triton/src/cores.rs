@@ -64,13 +64,23 @@ impl Cores {
         acknowledged(&socket)?;
         rustix::io::ioctl_fionbio(&socket, true)?;
         let socket = crate::sys::watch(socket, Interest::READABLE)?;
-        Ok(Arc::new(Self { socket, first_uid, range, counts: Mutex::new(vec![0; slots]) }))
+        Ok(Arc::new(Self {
+            socket,
+            first_uid,
+            range,
+            counts: Mutex::new(vec![0; slots]),
+        }))
     }
 
     /// Core-dumping deaths in slot `slot` so far, up to this very moment.
     pub(crate) fn count(&self, slot: usize) -> u64 {
         self.drain();
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).get(slot).copied().unwrap_or(0)
+        self.counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(slot)
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Keeps the queue short until `shutdown`.
@@ -97,7 +107,9 @@ impl Cores {
             match rustix::net::recv(&self.socket, &mut buffer, RecvFlags::empty()) {
                 Ok((length, _)) => {
                     for uid in core_deaths(&buffer[..length]) {
-                        let slot = uid.checked_sub(self.first_uid).map(|above| above / self.range);
+                        let slot = uid
+                            .checked_sub(self.first_uid)
+                            .map(|above| above / self.range);
                         if let Some(count) = slot.and_then(|slot| counts.get_mut(slot as usize)) {
                             *count += 1;
                         }
@@ -138,7 +150,9 @@ fn family(socket: &OwnedFd) -> io::Result<u16> {
     let id = attributes(answer.get(HEADERS..).unwrap_or_default())
         .find(|(kind, _)| *kind == FAMILY_ID)
         .and_then(|(_, value)| Some(u16::from_ne_bytes(value.get(..2)?.try_into().ok()?)));
-    let Some(id) = id else { return Err(io::Error::other("the kernel has no TASKSTATS")) };
+    let Some(id) = id else {
+        return Err(io::Error::other("the kernel has no TASKSTATS"));
+    };
     acknowledged(socket)?;
     Ok(id)
 }
@@ -149,7 +163,9 @@ fn acknowledged(socket: &OwnedFd) -> io::Result<()> {
     loop {
         let (length, _) = rustix::net::recv(socket, &mut buffer, RecvFlags::empty())?;
         let answer = &buffer[..length];
-        let kind = answer.get(4..6).map(|kind| u16::from_ne_bytes([kind[0], kind[1]]));
+        let kind = answer
+            .get(4..6)
+            .map(|kind| u16::from_ne_bytes([kind[0], kind[1]]));
         // Statistics may arrive first.
         if kind != Some(libc::NLMSG_ERROR as u16) {
             continue;
@@ -174,14 +190,20 @@ fn core_deaths(datagram: &[u8]) -> Vec<u32> {
 }
 
 fn core_death(nested: &[u8]) -> Option<u32> {
-    let value = |wanted| attributes(nested).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    let value = |wanted| {
+        attributes(nested)
+            .find(|(kind, _)| *kind == wanted)
+            .map(|(_, value)| value)
+    };
     let (pid, stats) = (word(value(TYPE_PID)?, 0)?, value(TYPE_STATS)?);
     // Versions 15 and 16 had other offsets; the pid, which is said twice, gives them away.
     if word(stats, PID)? != pid {
         return None;
     }
     let signal = word(stats, EXIT_CODE)? & 0x7f;
-    is_core_signal(signal as i32).then(|| word(stats, UID)).flatten()
+    is_core_signal(signal as i32)
+        .then(|| word(stats, UID))
+        .flatten()
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
@@ -216,7 +238,10 @@ mod tests {
         stats[EXIT_CODE..EXIT_CODE + 4].copy_from_slice(&signal.to_ne_bytes());
         stats[UID..UID + 4].copy_from_slice(&uid.to_ne_bytes());
         stats[PID..PID + 4].copy_from_slice(&pid_in_stats.to_ne_bytes());
-        let nested = [attribute(TYPE_PID, &pid.to_ne_bytes()), attribute(TYPE_STATS, &stats)];
+        let nested = [
+            attribute(TYPE_PID, &pid.to_ne_bytes()),
+            attribute(TYPE_STATS, &stats),
+        ];
         let mut datagram = vec![0; HEADERS];
         datagram[16] = TASKSTATS_NEW;
         datagram.extend(attribute(TYPE_AGGREGATE_PID, &nested.concat()));

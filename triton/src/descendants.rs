@@ -23,7 +23,9 @@ pub(crate) fn kill(ancestor: i32) -> io::Result<()> {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
     }
-    Err(io::Error::other("processes appear faster than they can be killed"))
+    Err(io::Error::other(
+        "processes appear faster than they can be killed",
+    ))
 }
 
 /// Living descendants; zombies are dead already.
@@ -31,10 +33,17 @@ fn list(ancestor: i32) -> io::Result<Vec<i32>> {
     let mut children: HashMap<i32, Vec<(i32, bool)>> = HashMap::new();
     for entry in std::fs::read_dir("/proc")? {
         let name = entry?.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+            continue;
+        };
         if let Some((state, parent)) = parse(&stat) {
-            children.entry(parent).or_default().push((pid, state != 'Z' && state != 'X'));
+            children
+                .entry(parent)
+                .or_default()
+                .push((pid, state != 'Z' && state != 'X'));
         }
     }
     let (mut found, mut open) = (Vec::new(), vec![ancestor]);

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use libmanta::triton::{Command, ExitStatus, Isolation, Zone, ZoneError, ZoneSpec, ZoneStats, Zones};
+use libmanta::triton::{
+    Command, ExitStatus, Isolation, Zone, ZoneError, ZoneSpec, ZoneStats, Zones,
+};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -62,7 +64,10 @@ impl Host {
     /// Errors: [`ZoneError::Unsupported`] says what this machine lacks and the ways out.
     pub async fn start(config: Config) -> Result<Arc<Self>, ZoneError> {
         if config.slots == 0 || config.slots > SLOTS_MAX {
-            return Err(ZoneError::Unsupported(format!("1 to {SLOTS_MAX} zones, not {}", config.slots)));
+            return Err(ZoneError::Unsupported(format!(
+                "1 to {SLOTS_MAX} zones, not {}",
+                config.slots
+            )));
         }
         let made = tokio::task::spawn_blocking(move || Layout::make(config)).await;
         let layout = made.map_err(|error| during("make the zones")(io::Error::other(error)))??;
@@ -84,6 +89,7 @@ impl Host {
             background: tasks.clone(),
             memory_bytes: layout.config.memory_bytes,
             processes: layout.config.processes,
+            flavour: layout.flavour,
             rlimits: layout.isolation == Isolation::UserNamespace && layout.cgroups.is_none(),
         };
         let pool = Pool::new(
@@ -141,20 +147,34 @@ impl Host {
         };
         let charged = Slop::default();
         let mut lease = Lease::new(Arc::clone(&self.pool), Empty { slot, live }, spec, charged)?;
-        let null = || File::options().read(true).write(true).open("/dev/null").map(Into::into);
+        let null = || {
+            File::options()
+                .read(true)
+                .write(true)
+                .open("/dev/null")
+                .map(Into::into)
+        };
         let open = during("open /dev/null");
         let command = Command {
-            argv: ["/bin/bash", "--norc", "-c", "true"].map(str::to_owned).into(),
+            argv: ["/bin/bash", "--norc", "-c", "true"]
+                .map(str::to_owned)
+                .into(),
             env: Vec::new(),
             stdin: null().map_err(&open)?,
             stdout: null().map_err(&open)?,
             stderr: null().map_err(&open)?,
         };
-        let exit = lease.run(command).await.map_err(|error| refuse(error.to_string()))?;
+        let exit = lease
+            .run(command)
+            .await
+            .map_err(|error| refuse(error.to_string()))?;
         if exit.status == ExitStatus::Code(0) {
             return Ok(());
         }
-        Err(refuse(format!("a trial command ended with {:?}", exit.status)))
+        Err(refuse(format!(
+            "a trial command ended with {:?}",
+            exit.status
+        )))
     }
 }
 
@@ -169,7 +189,14 @@ impl Zones for Host {
     }
 
     async fn acquire(&self, spec: ZoneSpec) -> Result<Box<dyn Zone>, ZoneError> {
-        let charge = Charge { pool: Some(Arc::clone(&self.pool)), slop: self.pool.charge(spec)? };
+        let spec = ZoneSpec {
+            memory_bytes: layout::memory_bytes(spec.memory_bytes),
+            disk_bytes: layout::disk_bytes(spec.disk_bytes),
+        };
+        let charge = Charge {
+            pool: Some(Arc::clone(&self.pool)),
+            slop: self.pool.charge(spec)?,
+        };
         let zone = self.pool.acquire(spec).await?;
         let lease = Lease::new(Arc::clone(&self.pool), zone, spec, charge.hand_over())?;
         Ok(Box::new(lease))
@@ -180,11 +207,19 @@ impl Zones for Host {
     }
 
     async fn shutdown(&self) {
-        let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let rest = self
+            .rest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let Some(rest) = rest else { return };
         self.shutdown.cancel();
         let (ready, leased) = self.pool.close();
-        let lives: Vec<_> = ready.iter().map(|zone| Arc::clone(&zone.live)).chain(leased).collect();
+        let lives: Vec<_> = ready
+            .iter()
+            .map(|zone| Arc::clone(&zone.live))
+            .chain(leased)
+            .collect();
         for live in &lives {
             live.kill();
         }
@@ -209,7 +244,7 @@ impl Zones for Host {
                 tracing::error!(%error, "cgroups not removed");
             }
             for directory in &rest.directories {
-                if let Err(error) = layout::remove_tree(directory) {
+                if let Err(error) = scratch::remove_tree(directory) {
                     tracing::error!(%error, "directory not removed");
                 }
             }
@@ -261,12 +296,18 @@ fn slop(config: &Config) -> io::Result<Slop> {
 }
 
 fn during(step: &'static str) -> impl Fn(io::Error) -> ZoneError {
-    move |source| ZoneError::Io { during: step, source }
+    move |source| ZoneError::Io {
+        during: step,
+        source,
+    }
 }
 
 /// Makes and locks the state directory.
 fn lock_state(directory: &Path) -> io::Result<(PathBuf, File)> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)?;
     let directory = directory.canonicalize()?;
     let lock = File::options()
         .read(true)

@@ -42,8 +42,14 @@ const GENERATED: &[(&str, &str)] = &[
          bin:x:2:2:bin:/bin:/usr/sbin/nologin\n\
          nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
     ),
-    ("etc/group", "root:x:0:\ndaemon:x:1:\nbin:x:2:\ntty:x:5:\nnogroup:x:65534:\n"),
-    ("etc/hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"),
+    (
+        "etc/group",
+        "root:x:0:\ndaemon:x:1:\nbin:x:2:\ntty:x:5:\nnogroup:x:65534:\n",
+    ),
+    (
+        "etc/hosts",
+        "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
+    ),
     // There is no network to resolve names on.
     ("etc/resolv.conf", ""),
 ];
@@ -94,7 +100,9 @@ impl HostImage<'_> {
         make_directory(&base.join("usr"), 0o755)?;
         for name in TOP {
             let source = Path::new("/").join(name);
-            let Ok(metadata) = source.symlink_metadata() else { continue };
+            let Ok(metadata) = source.symlink_metadata() else {
+                continue;
+            };
             if metadata.is_symlink() {
                 symlink(std::fs::read_link(&source)?, base.join(name))?;
             } else if metadata.is_dir() {
@@ -114,11 +122,22 @@ impl HostImage<'_> {
 
         let mut trees = Vec::new();
         for (index, (source, target)) in sources.into_iter().enumerate() {
-            let mask = Mask { source: &source, directory: directory.join(format!("mask{index}")) };
-            let hidden: &[&str] =
-                if target == "usr" && !self.usr_local { &["local"] } else { &[] };
+            let mask = Mask {
+                source: &source,
+                directory: directory.join(format!("mask{index}")),
+            };
+            let hidden: &[&str] = if target == "usr" && !self.usr_local {
+                &["local"]
+            } else {
+                &[]
+            };
             let mask = mask.build(hidden)?;
-            trees.push(Tree { source, mask, target, writable: self.flavour == Flavour::Full });
+            trees.push(Tree {
+                source,
+                mask,
+                target,
+                writable: self.flavour == Flavour::Full,
+            });
         }
         if let Some(tools) = self.tools {
             trees.push(Tree {
@@ -128,7 +147,12 @@ impl HostImage<'_> {
                 writable: false,
             });
         }
-        Ok(Image { flavour: self.flavour, mount_point, base, trees })
+        Ok(Image {
+            flavour: self.flavour,
+            mount_point,
+            base,
+            trees,
+        })
     }
 
     fn write_etc(&self, base: &Path) -> io::Result<()> {
@@ -216,7 +240,13 @@ impl Mask<'_> {
             }
             // Overlay's mark of a removed file.
             let mode = Mode::from_raw_mode(0o000);
-            rustix::fs::mknodat(CWD, self.directory.join(path), FileType::CharacterDevice, mode, 0)?;
+            rustix::fs::mknodat(
+                CWD,
+                self.directory.join(path),
+                FileType::CharacterDevice,
+                mode,
+                0,
+            )?;
         }
         Ok(Some(self.directory.clone()))
     }
@@ -279,18 +309,27 @@ mod tests {
         let source = top.join("source");
         std::fs::create_dir_all(source.join("open/shut")).unwrap();
         std::fs::create_dir_all(source.join("local")).unwrap();
-        for (path, mode) in [("open/public", 0o644), ("open/secret", 0o640), ("open/shut/x", 0o644)] {
+        for (path, mode) in [
+            ("open/public", 0o644),
+            ("open/secret", 0o640),
+            ("open/shut/x", 0o644),
+        ] {
             std::fs::write(source.join(path), "").unwrap();
             std::fs::set_permissions(source.join(path), Permissions::from_mode(mode)).unwrap();
         }
         let shut = source.join("open/shut");
         std::fs::set_permissions(&shut, Permissions::from_mode(0o750)).unwrap();
         let mut hidden = vec!["local".into()];
-        let mask = Mask { source: &source, directory: top.join("mask") };
+        let mask = Mask {
+            source: &source,
+            directory: top.join("mask"),
+        };
         mask.walk(Path::new(""), &mut hidden).unwrap();
         hidden.sort();
-        let expected: Vec<PathBuf> =
-            ["local", "open/secret", "open/shut"].into_iter().map(PathBuf::from).collect();
+        let expected: Vec<PathBuf> = ["local", "open/secret", "open/shut"]
+            .into_iter()
+            .map(PathBuf::from)
+            .collect();
         std::fs::remove_dir_all(&top).unwrap();
         assert_eq!(hidden, expected);
     }

@@ -32,7 +32,12 @@ pub(crate) struct Birth {
 }
 
 /// Runs in the child of the zygote, for the life of the zone.
-pub(crate) fn main(single: &SingleThreaded, image: &Image, seccomp: &BpfProgram, birth: Birth) -> ! {
+pub(crate) fn main(
+    single: &SingleThreaded,
+    image: &Image,
+    seccomp: &BpfProgram,
+    birth: Birth,
+) -> ! {
     // Descriptors are at 3 and above; 0 to 2 are /dev/null.
     let code = match live(single, image, seccomp, birth) {
         Ok(()) => 0,
@@ -47,12 +52,25 @@ fn live(
     seccomp: &BpfProgram,
     birth: Birth,
 ) -> Result<(), ()> {
-    let Birth { control, scratch, user_namespace, join, request } = birth;
+    let Birth {
+        control,
+        scratch,
+        user_namespace,
+        join,
+        request,
+    } = birth;
     let report = |failure: Failure| {
         // Whoever would read it may be gone; then so are we.
         let _ = wire::send(&control, &FromInit::Failed(failure), &[]);
     };
-    let made = make(image, scratch.as_ref(), user_namespace.as_ref(), join, &request).map_err(report)?;
+    let made = make(
+        image,
+        scratch.as_ref(),
+        user_namespace.as_ref(),
+        join,
+        &request,
+    )
+    .map_err(report)?;
     drop(scratch);
     let (directory, listeners) = made;
     let mut descriptors = vec![directory.as_fd()];
@@ -89,7 +107,8 @@ fn live(
                 armed = Some(ready);
             }
             Ok(Some((ToInit::Run, descriptors))) => {
-                let answer = run(image.flavour, ready, descriptors).unwrap_or_else(FromInit::Failed);
+                let answer =
+                    run(image.flavour, ready, descriptors).unwrap_or_else(FromInit::Failed);
                 wire::send(&control, &answer, &[]).map_err(drop)?;
             }
             Ok(None) => return Ok(()),
@@ -151,7 +170,10 @@ fn make(
 
 /// Bare flavour: a directory stands for the root, any free port for port 80.
 fn make_bare(request: &Provision) -> Result<(OwnedFd, Vec<OwnedFd>), Failure> {
-    let missing = || Failure { during: "find the zone's directory".to_owned(), errno: libc::EBADMSG };
+    let missing = || Failure {
+        during: "find the zone's directory".to_owned(),
+        errno: libc::EBADMSG,
+    };
     let directory = request.scratch.as_ref().ok_or_else(missing)?;
     std::fs::create_dir(directory.join("manta")).during("make the inputs' directory")?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -177,7 +199,12 @@ fn run(flavour: Flavour, task: Armed, descriptors: Vec<OwnedFd>) -> Result<FromI
     // Ours must not keep a pipe open that the task has closed.
     drop(descriptors);
 
-    let mut ended = Ended { status: 0, core: false, cpu_us: 0, max_rss_kib: 0 };
+    let mut ended = Ended {
+        status: 0,
+        core: false,
+        cpu_us: 0,
+        max_rss_kib: 0,
+    };
     let mut alive = true;
     while let Some(reaped) = process::wait_any().during("wait for the zone's processes")? {
         ended.cpu_us += reaped.cpu_us;
@@ -191,7 +218,10 @@ fn run(flavour: Flavour, task: Armed, descriptors: Vec<OwnedFd>) -> Result<FromI
         }
     }
     if alive {
-        return Err(Failure { during: "wait for the command".to_owned(), errno: libc::ECHILD });
+        return Err(Failure {
+            during: "wait for the command".to_owned(),
+            errno: libc::ECHILD,
+        });
     }
     Ok(match task::refusal(&task.socket) {
         Some(errno) => FromInit::NotStarted { errno },
@@ -218,54 +248,94 @@ impl Inputs {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory =
             rustix::fs::openat(below, "manta", flags, Mode::empty()).during("open /manta")?;
-        Ok(Self { directory, shown: None })
+        Ok(Self {
+            directory,
+            shown: None,
+        })
     }
 
-    fn show(
-        &mut self,
-        path: &str,
-        what: Input,
-        descriptors: Vec<OwnedFd>,
-    ) -> Result<(), Failure> {
+    fn show(&mut self, path: &str, what: Input, descriptors: Vec<OwnedFd>) -> Result<(), Failure> {
         self.hide()?;
         // The host has checked this; but a path that leaves /manta would be written to as real root.
-        let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+        let plain = Path::new(path)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)));
         if !plain || path.is_empty() {
-            return Err(Failure { during: "check an input's path".to_owned(), errno: libc::EINVAL });
+            return Err(Failure {
+                during: "check an input's path".to_owned(),
+                errno: libc::EINVAL,
+            });
         }
+        let result = self
+            .make_parents(path)
+            .and_then(|()| self.fill(path, what, descriptors));
+        if result.is_err() && self.shown.is_none() {
+            self.remove_parents(path);
+        }
+        result
+    }
+
+    fn make_parents(&self, path: &str) -> Result<(), Failure> {
         for parent in ancestors(path) {
             match rustix::fs::mkdirat(&self.directory, parent, Mode::from_raw_mode(0o755)) {
                 Err(rustix::io::Errno::EXIST) => {}
                 result => result.during("make an input's directory")?,
             }
         }
-        self.shown = Some(Shown { path: path.to_owned(), mounted: false });
+        Ok(())
+    }
+
+    /// Those that are empty. What stays is in the way of nothing but a file of the same name.
+    fn remove_parents(&self, path: &str) {
+        for parent in ancestors(path).into_iter().rev() {
+            let _ = rustix::fs::unlinkat(&self.directory, parent, AtFlags::REMOVEDIR);
+        }
+    }
+
+    fn fill(&mut self, path: &str, what: Input, descriptors: Vec<OwnedFd>) -> Result<(), Failure> {
         let source = descriptors.into_iter().next();
         if let (Input::Link, Some(file)) = (what, &source) {
             let name = format!("/proc/self/fd/{}", file.as_raw_fd());
             let target = std::fs::read_link(name).during("find an input's name")?;
-            return rustix::fs::symlinkat(target, &self.directory, path).during("link to an input");
+            rustix::fs::symlinkat(target, &self.directory, path).during("link to an input")?;
+            self.shown = Some(Shown {
+                path: path.to_owned(),
+                mounted: false,
+            });
+            return Ok(());
         }
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.directory, path, flags, Mode::from_raw_mode(0o444))
             .during("make an input's file")?;
+        self.shown = Some(Shown {
+            path: path.to_owned(),
+            mounted: false,
+        });
         match (what, source) {
             (Input::Empty, None) => Ok(()),
-            (Input::Copy, Some(source)) => {
-                io::copy(&mut File::from(source), &mut File::from(file)).map(drop).during("copy an input")
-            }
+            (Input::Copy, Some(source)) => io::copy(&mut File::from(source), &mut File::from(file))
+                .map(drop)
+                .during("copy an input"),
             (Input::Mount, Some(source)) => {
                 mount::attach_at(source, &self.directory, path).during("attach an input")?;
-                self.shown = Some(Shown { path: path.to_owned(), mounted: true });
+                self.shown = Some(Shown {
+                    path: path.to_owned(),
+                    mounted: true,
+                });
                 Ok(())
             }
-            _ => Err(Failure { during: "show an input".to_owned(), errno: libc::EBADMSG }),
+            _ => Err(Failure {
+                during: "show an input".to_owned(),
+                errno: libc::EBADMSG,
+            }),
         }
     }
 
     /// Takes away what is shown, and the directories made for it.
     fn hide(&mut self) -> Result<(), Failure> {
-        let Some(shown) = self.shown.take() else { return Ok(()) };
+        let Some(shown) = self.shown.take() else {
+            return Ok(());
+        };
         if shown.mounted {
             let flags = rustix::mount::UnmountFlags::DETACH;
             rustix::mount::unmount(format!("/manta/{}", shown.path), flags)
@@ -273,10 +343,7 @@ impl Inputs {
         }
         rustix::fs::unlinkat(&self.directory, shown.path.as_str(), AtFlags::empty())
             .during("remove an input's file")?;
-        for parent in ancestors(&shown.path).into_iter().rev() {
-            rustix::fs::unlinkat(&self.directory, parent, AtFlags::REMOVEDIR)
-                .during("remove an input's directory")?;
-        }
+        self.remove_parents(&shown.path);
         Ok(())
     }
 }

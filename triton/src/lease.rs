@@ -18,7 +18,7 @@ use crate::scratch;
 use crate::slot::Slot;
 use crate::sys::mount::{self, NODEV, NOSUID, RDONLY};
 use crate::sys::process::is_core_signal;
-use crate::wire::{Ended, FromInit, Input, Start, ToInit};
+use crate::wire::{Ended, Flavour, FromInit, Input, Start, ToInit};
 
 /// Files that cannot be mounted are copied into zone memory; larger ones are refused.
 const COPY_MAX: u64 = 8 << 20;
@@ -48,27 +48,35 @@ impl Lease {
     ) -> Result<Self, ZoneError> {
         let Empty { slot, live } = zone;
         let name = slot.name.clone();
-        let lease = Self { pool, slot: Some(slot), name, live, charged };
+        let lease = Self {
+            pool,
+            slot: Some(slot),
+            name,
+            live,
+            charged,
+        };
         if spec.memory_bytes != lease.pool.plant.memory_bytes
             && let Some(cgroup) = lease.slot.as_ref().and_then(|slot| slot.cgroup.as_ref())
         {
-            cgroup.set_memory(spec.memory_bytes).map_err(during("set the memory limit"))?;
+            cgroup
+                .set_memory(spec.memory_bytes)
+                .map_err(during("set the memory limit"))?;
         }
         Ok(lease)
     }
 
     fn slot(&self) -> Result<&Slot, ZoneError> {
-        self.slot.as_ref().ok_or_else(|| ZoneError::Gone("given back".to_owned()))
+        self.slot
+            .as_ref()
+            .ok_or_else(|| ZoneError::Gone("given back".to_owned()))
     }
 
     /// One request to zone init. When the future is dropped half-way the zone is killed: the answer would
     /// be taken for that of the next request.
-    async fn call(
-        &self,
-        request: &ToInit,
-        descriptors: &[OwnedFd],
-    ) -> Result<FromInit, ZoneError> {
-        let kill = KillOnDrop { live: Some(&self.live) };
+    async fn call(&self, request: &ToInit, descriptors: &[OwnedFd]) -> Result<FromInit, ZoneError> {
+        let kill = KillOnDrop {
+            live: Some(&self.live),
+        };
         let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
         let answer = self.live.call(request, &borrowed).await;
         match answer {
@@ -82,7 +90,9 @@ impl Lease {
 
     /// Bare flavour: listeners on the host's own loopback.
     fn bare_listeners(&self) -> Option<Vec<TcpListener>> {
-        self.live.is_bare().then(|| self.listeners().unwrap_or_default())
+        self.live
+            .is_bare()
+            .then(|| self.listeners().unwrap_or_default())
     }
 
     /// Cgroup counters now, to be compared with those after a command.
@@ -114,15 +124,27 @@ impl Zone for Lease {
     }
 
     fn listeners(&self) -> io::Result<Vec<TcpListener>> {
-        let made_inside = self.live.listeners.iter().map(|fd| fd.try_clone().map(TcpListener::from));
+        let made_inside = self
+            .live
+            .listeners
+            .iter()
+            .map(|fd| fd.try_clone().map(TcpListener::from));
         let kept = self.slot.as_ref().and_then(|slot| slot.kept.as_ref());
         let kept = kept.into_iter().flat_map(|kept| &kept.network.listeners);
-        made_inside.chain(kept.map(TcpListener::try_clone)).collect()
+        made_inside
+            .chain(kept.map(TcpListener::try_clone))
+            .collect()
     }
 
     fn manta_url(&self) -> String {
         // A bare zone has the host's network, and so some other port.
-        let port = || self.bare_listeners()?.first()?.local_addr().ok().map(|address| address.port());
+        let port = || {
+            self.bare_listeners()?
+                .first()?
+                .local_addr()
+                .ok()
+                .map(|address| address.port())
+        };
         match port() {
             Some(port) => format!("http://localhost:{port}/"),
             None => "http://localhost:80/".to_owned(),
@@ -139,25 +161,34 @@ impl Zone for Lease {
         let owner = self.slot()?.uid_base;
         let write = move || write_file(&root, &path, mode, content, owner);
         let written = tokio::task::spawn_blocking(write).await;
-        written.map_err(io::Error::other).flatten().map_err(during("write a file"))
+        written
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(during("write a file"))
     }
 
     async fn show_input(&mut self, path: &str, file: Option<File>) -> Result<File, ZoneError> {
         let failed = during("show an input");
         let inside = checked(path).and_then(|path| {
-            path.strip_prefix("manta/").ok_or_else(|| io::ErrorKind::InvalidInput.into())
+            path.strip_prefix("manta/")
+                .ok_or_else(|| io::ErrorKind::InvalidInput.into())
         });
         let inside = inside.map_err(&failed)?.to_owned();
         let (what, descriptor) = match file {
             None => (Input::Empty, None),
             Some(file) if self.live.is_bare() => (Input::Link, Some(file.into())),
+            // No right to copy mounts: the content is copied, to the zone's disk.
+            Some(file) if self.live.flavour == Flavour::Plain => (Input::Copy, Some(file.into())),
             Some(file) => {
                 let (what, descriptor) = prepare(file).map_err(&failed)?;
                 (what, Some(descriptor))
             }
         };
         self.live.await_armed().await.map_err(gone)?;
-        let request = ToInit::Show { path: inside.clone(), what };
+        let request = ToInit::Show {
+            path: inside.clone(),
+            what,
+        };
         let descriptors: Vec<_> = descriptor.into_iter().collect();
         match self.call(&request, &descriptors).await? {
             FromInit::Shown => {}
@@ -169,7 +200,11 @@ impl Zone for Lease {
         let path = format!("manta/{inside}");
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         // In a bare zone the name is a link to the host's file.
-        let limits = if self.live.is_bare() { ResolveFlags::empty() } else { NO_LINKS };
+        let limits = if self.live.is_bare() {
+            ResolveFlags::empty()
+        } else {
+            NO_LINKS
+        };
         let opened = rustix::fs::openat2(root.as_fd(), path, flags, Mode::empty(), limits);
         opened.map(File::from).map_err(|error| failed(error.into()))
     }
@@ -181,14 +216,19 @@ impl Zone for Lease {
     }
 
     async fn run(&mut self, command: Command) -> Result<Exit, ZoneError> {
-        let start = Start { argv: command.argv, env: command.env };
+        let start = Start {
+            argv: command.argv,
+            env: command.env,
+        };
         let start = as_file(&start).map_err(during("write down a command"))?;
         let descriptors = [start, command.stdin, command.stdout, command.stderr];
         self.live.await_armed().await.map_err(gone)?;
 
         let before = self.meters()?;
         if let Some(cgroup) = &self.slot()?.cgroup {
-            cgroup.reset_peak().map_err(during("reset the memory meter"))?;
+            cgroup
+                .reset_peak()
+                .map_err(during("reset the memory meter"))?;
         }
         let started = Instant::now();
         self.live.disarm();
@@ -232,7 +272,12 @@ impl Drop for Lease {
         self.pool.refund(self.charged);
         if let Some(slot) = self.slot.take() {
             self.live.kill();
-            self.pool.recycle(slot, Some(Arc::clone(&self.live)), self.pool.disk_bytes, None);
+            self.pool.recycle(
+                slot,
+                Some(Arc::clone(&self.live)),
+                self.pool.disk_bytes,
+                None,
+            );
         }
     }
 }
@@ -257,7 +302,10 @@ impl Drop for KillOnDrop<'_> {
 }
 
 fn during(step: &'static str) -> impl Fn(io::Error) -> ZoneError {
-    move |source| ZoneError::Io { during: step, source }
+    move |source| ZoneError::Io {
+        during: step,
+        source,
+    }
 }
 
 fn gone(error: io::Error) -> ZoneError {
@@ -285,9 +333,13 @@ pub(crate) fn exit(ended: Ended, wall: Duration) -> Exit {
 fn checked(path: &str) -> io::Result<&str> {
     let inside = path.strip_prefix('/').filter(|inside| !inside.is_empty());
     let inside = inside.ok_or(io::ErrorKind::InvalidInput)?;
-    let plain = Path::new(inside).components().all(|part| matches!(part, Component::Normal(_)));
+    let plain = Path::new(inside)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
     // `components` forgives double slashes and dots in the middle.
-    let literal = inside.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    let literal = inside
+        .split('/')
+        .all(|part| !matches!(part, "" | "." | ".."));
     if plain && literal && !inside.contains('\0') {
         return Ok(inside);
     }
@@ -299,8 +351,9 @@ fn prepare(file: File) -> io::Result<(Input, OwnedFd)> {
     if !scratch::is_regular(&file)? {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    let tree = mount::clone_file(&file)
-        .and_then(|tree| mount::set_attributes(&tree, RDONLY | NOSUID | NODEV, None).map(|()| tree));
+    let tree = mount::clone_file(&file).and_then(|tree| {
+        mount::set_attributes(&tree, RDONLY | NOSUID | NODEV, None).map(|()| tree)
+    });
     match tree {
         Ok(tree) => Ok((Input::Mount, tree)),
         // A file that is in no mount of ours, a memfd for one.
@@ -350,7 +403,10 @@ fn write_file(
     let mut file = File::from(file);
     io::copy(&mut content, &mut file)?;
     rustix::fs::fchown(&file, user, group)?;
-    Ok(rustix::fs::fchmod(&file, Mode::from_raw_mode(mode & 0o777))?)
+    Ok(rustix::fs::fchmod(
+        &file,
+        Mode::from_raw_mode(mode & 0o777),
+    )?)
 }
 
 #[cfg(test)]
@@ -360,7 +416,9 @@ mod tests {
     #[test]
     fn only_plain_absolute_paths_pass() {
         assert_eq!(checked("/manta/a b/c").unwrap(), "manta/a b/c");
-        for bad in ["", "/", "a", "/a/../b", "/a//b", "/./a", "/a/", "/a/b/..", "/a\0b"] {
+        for bad in [
+            "", "/", "a", "/a/../b", "/a//b", "/./a", "/a/", "/a/b/..", "/a\0b",
+        ] {
             assert!(checked(bad).is_err(), "{bad:?}");
         }
     }

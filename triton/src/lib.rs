@@ -17,26 +17,26 @@
 
 pub mod zygote;
 
-mod config;
-mod host;
-mod pool;
-mod slot;
-mod live;
-mod lease;
-mod nursery;
-mod init;
-mod root;
-mod task;
-mod descendants;
-mod seccomp;
-mod image;
-mod scratch;
 mod cgroup;
-mod network;
-mod uids;
+mod config;
 mod cores;
-mod wire;
+mod descendants;
+mod host;
+mod image;
+mod init;
+mod lease;
+mod live;
+mod network;
+mod nursery;
+mod pool;
+mod root;
+mod scratch;
+mod seccomp;
+mod slot;
 mod sys;
+mod task;
+mod uids;
+mod wire;
 
 pub use config::{Config, ScratchKind, ZygoteProgram};
 pub use host::Host;

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use tokio::io::unix::AsyncFd;
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use crate::nursery::{Nursery, Request};
 use crate::scratch::Scratch;
-use crate::wire::{self, FromInit, Provision, ToInit};
+use crate::wire::{self, Flavour, FromInit, Provision, ToInit};
 
 /// Building a zone takes a millisecond; one that takes this long is stuck.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
@@ -28,8 +28,9 @@ pub(crate) struct Live {
     /// messages would lose those already sent the other way.
     armed: AtomicBool,
     scratch_bytes: u64,
-    /// Bare flavour: the pid of init.
-    unconfined: Option<i32>,
+    pub(crate) flavour: Flavour,
+    /// Of init.
+    pid: i32,
     /// Plain and bare flavour: made inside.
     pub(crate) listeners: Vec<OwnedFd>,
 }
@@ -52,6 +53,7 @@ impl Live {
     /// Makes a zone and waits until a task is armed in it. On errors nothing is left of it.
     pub(crate) async fn make(
         nursery: &Nursery,
+        flavour: Flavour,
         scratch: Scratch,
         making: Making,
     ) -> io::Result<Self> {
@@ -62,11 +64,14 @@ impl Live {
             descriptors.push(mount.try_clone_to_owned()?);
         }
         descriptors.extend(making.descriptors);
-        let request = Request { provision: making.provision, descriptors };
+        let request = Request {
+            provision: making.provision,
+            descriptors,
+        };
         let (pid, pidfd) = nursery.provision(request).await?;
         let mut live = Self {
-            // Without namespaces, nothing but a walk finds what is to be killed.
-            unconfined: scratch.is_unconfined().then_some(pid),
+            flavour,
+            pid,
             pidfd: crate::sys::watch(pidfd, Interest::READABLE)?,
             control: crate::sys::watch(ours, Interest::READABLE | Interest::WRITABLE)?,
             scratch_bytes: scratch.bytes(),
@@ -93,9 +98,14 @@ impl Live {
             return Err(unexpected(answer));
         }
         let mut descriptors = descriptors.into_iter();
-        let root = descriptors.next().ok_or_else(|| io::Error::other("no root directory"))?;
+        let root = descriptors
+            .next()
+            .ok_or_else(|| io::Error::other("no root directory"))?;
         self.listeners = descriptors.collect();
-        *self.lock() = Some(Parts { scratch, root: Arc::new(root) });
+        *self.lock() = Some(Parts {
+            scratch,
+            root: Arc::new(root),
+        });
         self.await_armed().await
     }
 
@@ -113,7 +123,8 @@ impl Live {
     /// Bare flavour: the directory that stands for the root.
     pub(crate) fn prefix(&self) -> Option<String> {
         let directory = self.lock().as_ref()?.scratch.directory()?;
-        self.is_bare().then(|| directory.to_string_lossy().into_owned())
+        self.is_bare()
+            .then(|| directory.to_string_lossy().into_owned())
     }
 
     /// Takes what only a living zone needs. Dropping it unmounts, which writes: not on the runtime.
@@ -132,7 +143,9 @@ impl Live {
         descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<FromInit> {
         self.control
-            .async_io(Interest::WRITABLE, |socket| wire::send(socket, request, descriptors))
+            .async_io(Interest::WRITABLE, |socket| {
+                wire::send(socket, request, descriptors)
+            })
             .await?;
         Ok(self.receive().await?.0)
     }
@@ -162,9 +175,10 @@ impl Live {
 
     /// Kills everything in the zone. The kernel needs a moment: [`gone`](Self::gone).
     pub(crate) fn kill(&self) {
-        if let Some(pid) = self.unconfined
+        // Without namespaces, nothing but a walk finds what is to be killed.
+        if self.is_bare()
             && self.is_alive()
-            && let Err(error) = crate::descendants::kill(pid)
+            && let Err(error) = crate::descendants::kill(self.pid)
         {
             tracing::warn!(%error, "processes of a task not killed");
         }
@@ -180,13 +194,18 @@ impl Live {
 
     /// Nothing but a process group: see [`Flavour::Bare`](crate::wire::Flavour).
     pub(crate) fn is_bare(&self) -> bool {
-        self.unconfined.is_some()
+        self.flavour == Flavour::Bare
     }
 
     pub(crate) fn is_alive(&self) -> bool {
-        let mut poll =
-            [rustix::event::PollFd::new(self.pidfd.get_ref(), rustix::event::PollFlags::IN)];
-        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut poll = [rustix::event::PollFd::new(
+            self.pidfd.get_ref(),
+            rustix::event::PollFlags::IN,
+        )];
+        let now = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
         matches!(rustix::event::poll(&mut poll, Some(&now)), Ok(0))
     }
 }

@@ -20,15 +20,22 @@ pub(crate) struct Network {
 /// Makes a namespace. Blocks for about a millisecond.
 pub(crate) fn make() -> io::Result<Network> {
     // A thread of its own: the namespace of a thread that comes back to a pool would be a trap.
-    let thread = std::thread::Builder::new().name("zone-network".into()).spawn(|| {
-        process::unshare(libc::CLONE_NEWNET)?;
-        let listeners = listen_here()?;
-        // Tasks may use low ports; ours is taken already.
-        std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")?;
-        let namespace = std::fs::File::open("/proc/thread-self/ns/net")?.into();
-        Ok(Network { namespace, listeners: listeners.into_iter().map(TcpListener::from).collect() })
-    })?;
-    thread.join().map_err(|_| io::Error::other("the network thread panicked"))?
+    let thread = std::thread::Builder::new()
+        .name("zone-network".into())
+        .spawn(|| {
+            process::unshare(libc::CLONE_NEWNET)?;
+            let listeners = listen_here()?;
+            // Tasks may use low ports; ours is taken already.
+            std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")?;
+            let namespace = std::fs::File::open("/proc/thread-self/ns/net")?.into();
+            Ok(Network {
+                namespace,
+                listeners: listeners.into_iter().map(TcpListener::from).collect(),
+            })
+        })?;
+    thread
+        .join()
+        .map_err(|_| io::Error::other("the network thread panicked"))?
 }
 
 /// Brings loopback up and listens, in the current namespace. IPv6 only where the kernel has it.

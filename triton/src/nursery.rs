@@ -58,17 +58,19 @@ impl Nursery {
     ) -> io::Result<(Self, Keeper, Vec<OwnedFd>)> {
         let (jobs, queue) = mpsc::sync_channel(QUEUE);
         let (first, started) = mpsc::sync_channel(1);
-        let thread = std::thread::Builder::new().name("zone-nursery".into()).spawn(move || {
-            let factory = Factory { program, image };
-            let (zygote, answer) = match factory.start(&bases) {
-                Ok((zygote, users)) => (Some(zygote), Ok(users)),
-                Err(error) => (None, Err(error)),
-            };
-            let usable = answer.is_ok();
-            if first.send(answer).is_ok() && usable {
-                serve(&factory, zygote, &queue);
-            }
-        })?;
+        let thread = std::thread::Builder::new()
+            .name("zone-nursery".into())
+            .spawn(move || {
+                let factory = Factory { program, image };
+                let (zygote, answer) = match factory.start(&bases) {
+                    Ok((zygote, users)) => (Some(zygote), Ok(users)),
+                    Err(error) => (None, Err(error)),
+                };
+                let usable = answer.is_ok();
+                if first.send(answer).is_ok() && usable {
+                    serve(&factory, zygote, &queue);
+                }
+            })?;
         let users = started.recv().map_err(io::Error::other)??;
         Ok((Self { jobs: jobs.clone() }, Keeper { jobs, thread }, users))
     }
@@ -150,17 +152,28 @@ impl Factory {
                 let program = self.program.program.display();
                 io::Error::new(error.kind(), format!("start the zygote {program}: {error}"))
             })?;
-        let zygote = Zygote { child, socket: Some(ours) };
+        let zygote = Zygote {
+            child,
+            socket: Some(ours),
+        };
         rustix::net::sockopt::set_socket_timeout(
             zygote.socket()?,
             rustix::net::sockopt::Timeout::Recv,
             Some(ANSWER_DEADLINE),
         )?;
-        let setup = ToZygote::Setup { parent: std::process::id(), image: self.image.clone() };
+        let setup = ToZygote::Setup {
+            parent: std::process::id(),
+            image: self.image.clone(),
+        };
         wire::send(zygote.socket()?, &setup, &[])?;
         let mut users = Vec::new();
         for part in bases.chunks(DESCRIPTORS_MAX) {
-            match zygote.ask(&ToZygote::MakeUsers { bases: part.to_vec() }, &[])? {
+            match zygote.ask(
+                &ToZygote::MakeUsers {
+                    bases: part.to_vec(),
+                },
+                &[],
+            )? {
                 (FromZygote::Users, namespaces) if namespaces.len() == part.len() => {
                     users.extend(namespaces);
                 }

@@ -4,6 +4,7 @@
 //! (`uninit` or `disabled`). Nobody waits while a zone is ready.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ pub(crate) struct Slop {
 #[derive(Debug, Default)]
 struct State {
     ready: VecDeque<Empty>,
-    waiters: VecDeque<oneshot::Sender<Empty>>,
+    waiters: VecDeque<Deliver>,
     /// Zones in use, so that shutdown can end them.
     leased: HashMap<usize, Arc<Live>>,
     disabled: usize,
@@ -60,6 +61,9 @@ pub(crate) struct Empty {
     pub(crate) slot: Slot,
     pub(crate) live: Arc<Live>,
 }
+
+/// Where the outcome of making one particular zone goes.
+pub(crate) type Deliver = oneshot::Sender<io::Result<Empty>>;
 
 /// A zone on its way from the pool to a lease. Dropping it puts it back.
 #[derive(Debug)]
@@ -83,7 +87,6 @@ impl Drop for Reserved {
 }
 
 impl Pool {
-    #[expect(clippy::too_many_arguments, reason = "parts, not options: called once")]
     pub(crate) fn new(
         plant: Plant,
         cores: Option<Arc<Cores>>,
@@ -94,7 +97,17 @@ impl Pool {
         shutdown: CancellationToken,
     ) -> Arc<Self> {
         let (handle, state) = (Handle::current(), Mutex::default());
-        Arc::new(Self { plant, cores, disk_bytes, slots, slop, handle, tasks, shutdown, state })
+        Arc::new(Self {
+            plant,
+            cores,
+            disk_bytes,
+            slots,
+            slop,
+            handle,
+            tasks,
+            shutdown,
+            state,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -109,46 +122,66 @@ impl Pool {
         let state = self.lock();
         let (ready, busy, disabled) = (state.ready.len(), state.leased.len(), state.disabled);
         let uninit = self.slots.saturating_sub(ready + busy + disabled);
-        ZoneStats { uninit, ready, busy, disabled, resets: state.resets }
+        ZoneStats {
+            uninit,
+            ready,
+            busy,
+            disabled,
+            resets: state.resets,
+        }
     }
 
     /// Waits for a zone whose disk is `spec`'s, first come first served. Cancel-safe.
     pub(crate) async fn acquire(self: &Arc<Self>, spec: ZoneSpec) -> Result<Empty, ZoneError> {
         loop {
             let reserved = self.reserve().await?;
-            let Some(zone) = reserved.zone.as_ref() else { continue };
+            let Some(zone) = reserved.zone.as_ref() else {
+                continue;
+            };
             let alive = zone.live.is_alive();
             if alive && zone.live.scratch_bytes() == spec.disk_bytes {
-                let Some(zone) = reserved.take() else { continue };
-                let mut state = self.lock();
-                if state.closed {
-                    return Err(ZoneError::ShutDown);
-                }
-                state.leased.insert(zone.slot.index, Arc::clone(&zone.live));
-                return Ok(zone);
+                let Some(zone) = reserved.take() else {
+                    continue;
+                };
+                return self.lend(zone);
             }
-            // Died while it waited (the zygote was killed), or has the wrong disk: make another.
-            let disk = if alive { spec.disk_bytes } else { self.disk_bytes };
-            let Some(zone) = reserved.take() else { continue };
-            let (deliver, made) = oneshot::channel();
-            self.recycle(zone.slot, Some(zone.live), disk, Some(deliver));
+            let Some(zone) = reserved.take() else {
+                continue;
+            };
             if !alive {
+                // Died while it waited: the zygote was killed.
+                self.recycle(zone.slot, Some(zone.live), self.disk_bytes, None);
                 continue;
             }
-            match made.await {
-                Ok(zone) if zone.live.scratch_bytes() == spec.disk_bytes => {
-                    let mut state = self.lock();
-                    if state.closed {
-                        return Err(ZoneError::ShutDown);
-                    }
-                    state.leased.insert(zone.slot.index, Arc::clone(&zone.live));
-                    return Ok(zone);
-                }
-                Ok(zone) => self.publish(zone),
-                // The slot failed; another may not.
-                Err(_) => {}
+            let (deliver, made) = oneshot::channel();
+            self.recycle(zone.slot, Some(zone.live), spec.disk_bytes, Some(deliver));
+            let made = Waiting {
+                pool: Arc::clone(self),
+                receiver: made,
             }
+            .arrival()
+            .await;
+            return match made {
+                None => Err(ZoneError::ShutDown),
+                Some(Ok(zone)) => self.lend(zone),
+                Some(Err(error)) if error.kind() == io::ErrorKind::StorageFull => {
+                    Err(ZoneError::NotEnoughDisk)
+                }
+                Some(Err(source)) => Err(ZoneError::Io {
+                    during: "make a zone with a disk of that size",
+                    source,
+                }),
+            };
         }
+    }
+
+    fn lend(&self, zone: Empty) -> Result<Empty, ZoneError> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(ZoneError::ShutDown);
+        }
+        state.leased.insert(zone.slot.index, Arc::clone(&zone.live));
+        Ok(zone)
     }
 
     async fn reserve(self: &Arc<Self>) -> Result<Reserved, ZoneError> {
@@ -158,7 +191,10 @@ impl Pool {
                 return Err(ZoneError::ShutDown);
             }
             if let Some(zone) = state.ready.pop_front() {
-                return Ok(Reserved { pool: Arc::clone(self), zone: Some(zone) });
+                return Ok(Reserved {
+                    pool: Arc::clone(self),
+                    zone: Some(zone),
+                });
             }
             let (sender, receiver) = oneshot::channel();
             // Those who gave up leave their end here: clear them out so that the queue stays as long as
@@ -167,10 +203,18 @@ impl Pool {
             state.waiters.push_back(sender);
             receiver
         };
-        let mut waiting = Waiting { pool: Arc::clone(self), receiver: waiting };
-        match (&mut waiting.receiver).await {
-            Ok(zone) => Ok(Reserved { pool: Arc::clone(self), zone: Some(zone) }),
-            Err(_) => Err(ZoneError::ShutDown),
+        match (Waiting {
+            pool: Arc::clone(self),
+            receiver: waiting,
+        })
+        .arrival()
+        .await
+        {
+            Some(Ok(zone)) => Ok(Reserved {
+                pool: Arc::clone(self),
+                zone: Some(zone),
+            }),
+            _ => Err(ZoneError::ShutDown),
         }
     }
 
@@ -178,9 +222,9 @@ impl Pool {
     fn publish(&self, mut zone: Empty) {
         let mut state = self.lock();
         while let Some(waiter) = state.waiters.pop_front() {
-            match waiter.send(zone) {
-                Ok(()) => return,
-                Err(back) => zone = back,
+            match waiter.send(Ok(zone)) {
+                Err(Ok(back)) => zone = back,
+                _ => return,
             }
         }
         state.ready.push_back(zone);
@@ -193,7 +237,7 @@ impl Pool {
         slot: Slot,
         live: Option<Arc<Live>>,
         disk_bytes: u64,
-        deliver: Option<oneshot::Sender<Empty>>,
+        deliver: Option<Deliver>,
     ) {
         self.lock().leased.remove(&slot.index);
         let pool = Arc::clone(self);
@@ -207,14 +251,17 @@ impl Pool {
         self: Arc<Self>,
         slot: Slot,
         mut live: Option<Arc<Live>>,
-        disk_bytes: u64,
-        mut deliver: Option<oneshot::Sender<Empty>>,
+        mut disk_bytes: u64,
+        mut deliver: Option<Deliver>,
     ) {
         let mut pause = RETRY.0;
         loop {
             let reason = match self.renew_once(&slot, live.as_ref(), disk_bytes).await {
                 Ok(fresh) => {
-                    let zone = Empty { slot, live: Arc::new(fresh) };
+                    let zone = Empty {
+                        slot,
+                        live: Arc::new(fresh),
+                    };
                     return self.hand_over(zone, deliver);
                 }
                 Err(reason) => reason,
@@ -225,17 +272,21 @@ impl Pool {
             if live.as_ref().is_some_and(|live| !live.is_alive()) {
                 live = None;
             }
-            // Who waits for this very slot must look elsewhere.
-            deliver = None;
+            if let Some(deliver) = deliver.take() {
+                // The size was special, and probably the reason: tell who wanted it, and carry on without.
+                disk_bytes = self.disk_bytes;
+                let _ = deliver.send(Err(reason));
+                continue;
+            }
             if self.disable() {
-                tracing::error!(slot = slot.name, reason, "zone slot disabled");
+                tracing::error!(slot = slot.name, %reason, "zone slot disabled");
                 let woken = tokio::time::timeout(REPROBE, self.shutdown.cancelled()).await;
                 self.lock().disabled -= 1;
                 if woken.is_ok() {
                     return;
                 }
             } else {
-                tracing::error!(slot = slot.name, reason, "zone slot fails, too many are disabled");
+                tracing::error!(slot = slot.name, %reason, "zone slot fails, too many are disabled");
                 let _ = tokio::time::timeout(pause, self.shutdown.cancelled()).await;
                 pause = (pause * 2).min(RETRY.1);
             }
@@ -247,26 +298,25 @@ impl Pool {
         slot: &Slot,
         live: Option<&Arc<Live>>,
         disk_bytes: u64,
-    ) -> Result<Live, String> {
+    ) -> io::Result<Live> {
         if let Some(live) = live {
             slot.reset(&self.plant, live).await?;
             self.lock().resets += 1;
         }
         if self.shutdown.is_cancelled() {
-            return Err("shut down".to_owned());
+            return Err(io::Error::other("shut down"));
         }
-        slot.provision(&self.plant, disk_bytes).await.map_err(|error| error.to_string())
+        slot.provision(&self.plant, disk_bytes).await
     }
 
-    fn hand_over(&self, zone: Empty, deliver: Option<oneshot::Sender<Empty>>) {
-        let zone = match deliver {
-            Some(deliver) => match deliver.send(zone) {
-                Ok(()) => return,
-                Err(zone) => zone,
-            },
-            None => zone,
+    fn hand_over(&self, zone: Empty, deliver: Option<Deliver>) {
+        let Some(deliver) = deliver else {
+            return self.publish(zone);
         };
-        self.publish(zone);
+        if let Err(Ok(zone)) = deliver.send(Ok(zone)) {
+            // Nobody waits for this very zone any more.
+            self.publish(zone);
+        }
     }
 
     /// Whether one more slot may be disabled: at most one in twenty, but one in any case. More than that is
@@ -318,13 +368,20 @@ impl Pool {
 /// A place in the queue. A zone that arrives after its owner has given up goes to the next.
 struct Waiting {
     pool: Arc<Pool>,
-    receiver: oneshot::Receiver<Empty>,
+    receiver: oneshot::Receiver<io::Result<Empty>>,
+}
+
+impl Waiting {
+    /// `None`: nothing will come any more. Cancel-safe.
+    async fn arrival(mut self) -> Option<io::Result<Empty>> {
+        (&mut self.receiver).await.ok()
+    }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.receiver.close();
-        if let Ok(zone) = self.receiver.try_recv() {
+        if let Ok(Ok(zone)) = self.receiver.try_recv() {
             self.pool.publish(zone);
         }
     }

@@ -25,19 +25,45 @@ const INPUTS_BYTES: u64 = 16 << 20;
 
 /// What a task must not read in `/proc` although its owner is real root.
 const HIDDEN_FILES: &[&str] = &[
-    "cmdline", "config.gz", "kallsyms", "keys", "timer_list", "kcore", "sysrq-trigger", "kmsg",
-    "kpagecount", "kpageflags", "kpagecgroup", "modules", "sched_debug", "mounts_debug", "vmallocinfo",
-    "slabinfo", "pagetypeinfo", "iomem", "ioports", "partitions", "diskstats", "swaps",
+    "cmdline",
+    "config.gz",
+    "kallsyms",
+    "keys",
+    "timer_list",
+    "kcore",
+    "sysrq-trigger",
+    "kmsg",
+    "kpagecount",
+    "kpageflags",
+    "kpagecgroup",
+    "modules",
+    "sched_debug",
+    "mounts_debug",
+    "vmallocinfo",
+    "slabinfo",
+    "pagetypeinfo",
+    "iomem",
+    "ioports",
+    "partitions",
+    "diskstats",
+    "swaps",
 ];
 const HIDDEN_DIRECTORIES: &[&str] = &["scsi", "acpi", "driver", "bus", "irq", "fs", "tty"];
 
 /// Directories the image must have for [`build`], given its number of trees.
 pub(crate) fn mount_points(trees: usize) -> Vec<String> {
-    let mut points: Vec<String> =
-        [BASE, EMPTY, DEV, PROC, LAYERS, SCRATCH, ROOT].iter().map(|&point| point.to_owned()).collect();
+    let mut points: Vec<String> = [BASE, EMPTY, DEV, PROC, LAYERS, SCRATCH, ROOT]
+        .iter()
+        .map(|&point| point.to_owned())
+        .collect();
     points.push(format!("{LAYERS}/b"));
     for index in 0..trees {
-        points.extend([tree(index), mask(index), layer('t', index), layer('m', index)]);
+        points.extend([
+            tree(index),
+            mask(index),
+            layer('t', index),
+            layer('m', index),
+        ]);
     }
     points
 }
@@ -77,8 +103,10 @@ pub(crate) fn build(parts: &Parts<'_>) -> Result<(), Failure> {
     mount::attach(&root, ROOT).during("attach the overlay of /")?;
     for (index, spec) in parts.image.trees.iter().enumerate() {
         let at = format!("{ROOT}/{}", spec.target);
-        attach_tree(parts, index, spec, &at)
-            .map_err(|failure| Failure { during: format!("/{}: {}", spec.target, failure.during), ..failure })?;
+        attach_tree(parts, index, spec, &at).map_err(|failure| Failure {
+            during: format!("/{}: {}", spec.target, failure.during),
+            ..failure
+        })?;
     }
     attach_special(parts)?;
     rustix::process::chdir(ROOT).during("go to the new root")?;
@@ -93,7 +121,11 @@ fn attach_tree(parts: &Parts<'_>, index: usize, spec: &Tree, at: &str) -> Result
         (None, false) => EMPTY.to_owned(),
         (None, true) => String::new(),
     };
-    let lower = if over.is_empty() { shown } else { format!("{over}:{shown}") };
+    let lower = if over.is_empty() {
+        shown
+    } else {
+        format!("{over}:{shown}")
+    };
     let upper = spec.writable.then_some(index + 1);
     let mounted = overlay(parts, &lower, upper).during("mount the overlay")?;
     mount::attach(mounted, at).during("attach the overlay")
@@ -101,7 +133,9 @@ fn attach_tree(parts: &Parts<'_>, index: usize, spec: &Tree, at: &str) -> Result
 
 /// Makes a layer whose owners are the zone's, and says where it is.
 fn show_layer(parts: &Parts<'_>, source: &str, at: &str) -> Result<String, Failure> {
-    let Some(namespace) = parts.user_namespace else { return Ok(source.to_owned()) };
+    let Some(namespace) = parts.user_namespace else {
+        return Ok(source.to_owned());
+    };
     let copy = mount::clone_path(source, false).during("copy a layer's mount")?;
     mount::set_attributes(&copy, RDONLY | NOSUID | NODEV, Some(namespace))
         .during("map the owners of a layer")?;
@@ -145,18 +179,18 @@ fn attach_special(parts: &Parts<'_>) -> Result<(), Failure> {
     let device = mount::clone_path(DEV, true).during("copy /dev")?;
     mount::attach(device, format!("{ROOT}/dev")).during("attach /dev")?;
     let shm_size = parts.shm_bytes.to_string();
-    let shm_options =
-        [("size", Some(shm_size.as_str())), ("nr_inodes", Some("65536")), ("mode", Some("1777"))];
-    let shm = mount::new_filesystem("tmpfs", &shm_options, NOSUID | NODEV).during("make /dev/shm")?;
+    let shm_options = [
+        ("size", Some(shm_size.as_str())),
+        ("nr_inodes", Some("65536")),
+        ("mode", Some("1777")),
+    ];
+    let shm =
+        mount::new_filesystem("tmpfs", &shm_options, NOSUID | NODEV).during("make /dev/shm")?;
     mount::attach(shm, format!("{ROOT}/dev/shm")).during("attach /dev/shm")?;
 
-    // Owned by real root, whom the zone does not know: it can neither write nor remove here.
-    let inputs_size = INPUTS_BYTES.to_string();
-    let inputs_options = [("size", Some(inputs_size.as_str())), ("mode", Some("0755"))];
-    let inputs = mount::new_filesystem("tmpfs", &inputs_options, NOSUID | NODEV | NOEXEC)
-        .during("make /manta")?;
-    mount::attach(inputs, format!("{ROOT}/manta")).during("attach /manta")?;
-
+    if parts.image.flavour == Flavour::Full {
+        attach_inputs()?;
+    }
     let processes = match parts.image.flavour {
         Flavour::Full => mount::new_filesystem(
             "proc",
@@ -179,4 +213,14 @@ fn attach_special(parts: &Parts<'_>) -> Result<(), Failure> {
     };
     hide(HIDDEN_FILES, &format!("{DEV}/null"))?;
     hide(HIDDEN_DIRECTORIES, EMPTY)
+}
+
+/// Where inputs are shown. Owned by real root, whom the zone does not know: it can neither write nor remove
+/// here. In the plain flavour, where there is no such owner, inputs are copies on the zone's disk.
+fn attach_inputs() -> Result<(), Failure> {
+    let inputs_size = INPUTS_BYTES.to_string();
+    let inputs_options = [("size", Some(inputs_size.as_str())), ("mode", Some("0755"))];
+    let inputs = mount::new_filesystem("tmpfs", &inputs_options, NOSUID | NODEV | NOEXEC)
+        .during("make /manta")?;
+    mount::attach(inputs, format!("{ROOT}/manta")).during("attach /manta")
 }

@@ -10,6 +10,7 @@ mod loop_image;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,12 +43,7 @@ impl Scratch {
 
     /// Plain flavour: what zone init binds as its writable layer.
     pub(crate) fn directory(&self) -> Option<PathBuf> {
-        self.directory.as_ref().map(|directory| directory.path.clone())
-    }
-
-    /// Whether this is for processes that share the host's file tree.
-    pub(crate) fn is_unconfined(&self) -> bool {
-        self.directory.as_ref().is_some_and(|directory| directory.unconfined)
+        self.directory.as_ref().map(|directory| directory.0.clone())
     }
 
     /// For use while the zone lives; keeps the file system alive.
@@ -58,15 +54,12 @@ impl Scratch {
 
 /// Removed with everything in it when dropped.
 #[derive(Debug)]
-struct Directory {
-    path: PathBuf,
-    unconfined: bool,
-}
+struct Directory(PathBuf);
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.path) {
-            tracing::warn!(directory = %self.path.display(), %error, "scratch directory not removed");
+        if let Err(error) = remove_tree(&self.0) {
+            tracing::warn!(directory = %self.0.display(), %error, "scratch directory not removed");
         }
     }
 }
@@ -93,7 +86,7 @@ pub(crate) enum Maker {
     Loop(LoopImages),
     Tmpfs,
     /// Not root: directories below this one, without a limit.
-    Directories { parent: PathBuf, unconfined: bool },
+    Directories(PathBuf),
 }
 
 impl Maker {
@@ -101,9 +94,7 @@ impl Maker {
     fn make(&self, bytes: u64) -> io::Result<Scratch> {
         let handle = match self {
             Self::Loop(images) => images.make(bytes)?,
-            Self::Directories { parent, unconfined } => {
-                return make_directory(parent, *unconfined, bytes);
-            }
+            Self::Directories(parent) => return make_directory(parent, bytes),
             Self::Tmpfs => {
                 let size = bytes.to_string();
                 // One inode for each 16 KiB, as ext4 has.
@@ -116,14 +107,18 @@ impl Maker {
                 mount::new_filesystem("tmpfs", &options, NOSUID | NODEV | NOATIME)?
             }
         };
-        Ok(Scratch { handle: Arc::new(handle), directory: None, bytes })
+        Ok(Scratch {
+            handle: Arc::new(handle),
+            directory: None,
+            bytes,
+        })
     }
 
     pub(crate) fn describe(&self) -> &'static str {
         match self {
             Self::Loop(_) => "loop ext4 images",
             Self::Tmpfs => "tmpfs",
-            Self::Directories { .. } => "plain directories, no limit",
+            Self::Directories(_) => "plain directories, no limit",
         }
     }
 }
@@ -141,7 +136,13 @@ pub(crate) struct Pool {
 impl Pool {
     pub(crate) fn new(maker: Maker, bytes: u64, target: usize) -> Arc<Self> {
         let (ready, taken) = (Mutex::default(), Notify::new());
-        Arc::new(Self { maker: Arc::new(maker), bytes, target, ready, taken })
+        Arc::new(Self {
+            maker: Arc::new(maker),
+            bytes,
+            target,
+            ready,
+            taken,
+        })
     }
 
     pub(crate) fn describe(&self) -> &'static str {
@@ -197,7 +198,7 @@ impl Pool {
     pub(crate) fn release(&self) -> io::Result<()> {
         match &*self.maker {
             Maker::Loop(images) => images.release(),
-            Maker::Tmpfs | Maker::Directories { .. } => Ok(()),
+            Maker::Tmpfs | Maker::Directories(_) => Ok(()),
         }
     }
 
@@ -212,7 +213,11 @@ impl Pool {
 pub(crate) fn project_quotas(directory: &std::path::Path) -> Result<(), String> {
     let device = std::fs::metadata(directory).map_err(|error| error.to_string())?;
     let device = std::os::unix::fs::MetadataExt::dev(&device);
-    let wanted = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+    let wanted = format!(
+        "{}:{}",
+        rustix::fs::major(device),
+        rustix::fs::minor(device)
+    );
     let mounts =
         std::fs::read_to_string("/proc/self/mountinfo").map_err(|error| error.to_string())?;
     let options = mounts
@@ -220,24 +225,56 @@ pub(crate) fn project_quotas(directory: &std::path::Path) -> Result<(), String> 
         .filter(|line| line.split(' ').nth(2) == Some(&wanted))
         .find_map(|line| line.rsplit(' ').next())
         .ok_or("its file system is not in mountinfo")?;
-    if options.split(',').any(|option| matches!(option, "prjquota" | "pquota")) {
+    if options
+        .split(',')
+        .any(|option| matches!(option, "prjquota" | "pquota"))
+    {
         return Ok(());
     }
     Err("its file system is mounted without project quotas".to_owned())
 }
 
-fn make_directory(parent: &Path, unconfined: bool, bytes: u64) -> io::Result<Scratch> {
+fn make_directory(parent: &Path, bytes: u64) -> io::Result<Scratch> {
     let path = parent.join(unique_name());
     std::fs::create_dir(&path)?;
-    let directory = Some(Directory { path: path.clone(), unconfined });
+    let directory = Some(Directory(path.clone()));
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let handle = rustix::fs::open(&path, flags, Mode::empty())?;
-    Ok(Scratch { handle: Arc::new(handle), directory, bytes })
+    Ok(Scratch {
+        handle: Arc::new(handle),
+        directory,
+        bytes,
+    })
+}
+
+/// Removes a tree of ours, directories without permissions (overlay makes one, and so may tenants) included.
+/// A tree that is not there is fine. Mounts are never below it: they are in namespaces of their own.
+pub(crate) fn remove_tree(top: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(top) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+        result => return result,
+    }
+    let mut open = vec![top.to_owned()];
+    while let Some(directory) = open.pop() {
+        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700))?;
+        for entry in std::fs::read_dir(directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                open.push(entry.path());
+            }
+        }
+    }
+    std::fs::remove_dir_all(top)
 }
 
 fn unique_name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!("scratch-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    format!(
+        "scratch-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// A file that no name leads to, in `directory`.

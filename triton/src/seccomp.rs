@@ -84,8 +84,12 @@ const REFUSED: &[libc::c_long] = &[
 ];
 
 #[cfg(target_arch = "x86_64")]
-const REFUSED_HERE: &[libc::c_long] =
-    &[libc::SYS_kexec_file_load, libc::SYS_iopl, libc::SYS_ioperm, libc::SYS_modify_ldt];
+const REFUSED_HERE: &[libc::c_long] = &[
+    libc::SYS_kexec_file_load,
+    libc::SYS_iopl,
+    libc::SYS_ioperm,
+    libc::SYS_modify_ldt,
+];
 #[cfg(not(target_arch = "x86_64"))]
 const REFUSED_HERE: &[libc::c_long] = &[libc::SYS_kexec_file_load];
 
@@ -104,8 +108,9 @@ const X32_BIT: u32 = 0x4000_0000;
 
 /// The program for this architecture. Built once, by the zygote.
 pub(crate) fn program() -> io::Result<BpfProgram> {
-    let architecture =
-        std::env::consts::ARCH.try_into().map_err(|error| io::Error::other(format!("{error}")))?;
+    let architecture = std::env::consts::ARCH
+        .try_into()
+        .map_err(|error| io::Error::other(format!("{error}")))?;
     let filter = SeccompFilter::new(
         rules().map_err(io::Error::other)?,
         SeccompAction::Allow,
@@ -167,7 +172,12 @@ fn rules() -> Result<Rules, seccompiler::BackendError> {
     rules.insert(libc::SYS_clone, namespaces);
 
     // UNIX, INET and INET6, and the routing netlink that getaddrinfo and language run-times like to read.
-    let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+    let families = [
+        libc::AF_UNIX,
+        libc::AF_INET,
+        libc::AF_INET6,
+        libc::AF_NETLINK,
+    ];
     let other_family = families
         .iter()
         .map(|family| when(0, Dword, Ne, i64::from(*family)))
@@ -178,7 +188,10 @@ fn rules() -> Result<Rules, seccompiler::BackendError> {
     ];
     rules.insert(
         libc::SYS_socket,
-        vec![SeccompRule::new(other_family)?, SeccompRule::new(other_netlink)?],
+        vec![
+            SeccompRule::new(other_family)?,
+            SeccompRule::new(other_netlink)?,
+        ],
     );
 
     // Device nodes, not FIFOs: mkfifo is mknod.

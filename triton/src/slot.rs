@@ -13,7 +13,7 @@ use crate::live::{Live, Making};
 use crate::network::{self, Network};
 use crate::nursery::Nursery;
 use crate::scratch::Pool;
-use crate::wire::Provision;
+use crate::wire::{Flavour, Provision};
 
 /// After this, `cgroup.kill`.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
@@ -47,6 +47,7 @@ pub(crate) struct Plant {
     pub(crate) background: TaskTracker,
     pub(crate) memory_bytes: u64,
     pub(crate) processes: u32,
+    pub(crate) flavour: Flavour,
     /// Plain flavour without cgroups: only resource limits.
     pub(crate) rlimits: bool,
 }
@@ -74,16 +75,26 @@ impl Slot {
             data_bytes: plant.rlimits.then_some(plant.memory_bytes),
             processes: plant.rlimits.then_some(plant.processes.into()),
         };
-        Live::make(&plant.nursery, scratch, Making { provision, descriptors }).await
+        let making = Making {
+            provision,
+            descriptors,
+        };
+        Live::make(&plant.nursery, plant.flavour, scratch, making).await
     }
 
     /// Ends `live` and sees to it that nothing of it is left. An error disables the slot.
-    pub(crate) async fn reset(&self, plant: &Plant, live: &Live) -> Result<(), String> {
+    pub(crate) async fn reset(&self, plant: &Plant, live: &Live) -> io::Result<()> {
         live.kill();
-        if tokio::time::timeout(KILL_PATIENCE, live.gone()).await.is_err() {
+        if tokio::time::timeout(KILL_PATIENCE, live.gone())
+            .await
+            .is_err()
+        {
             self.kill_cgroup().await;
-            if tokio::time::timeout(DEATH_DEADLINE, live.gone()).await.is_err() {
-                return Err("processes do not die".to_owned());
+            if tokio::time::timeout(DEATH_DEADLINE, live.gone())
+                .await
+                .is_err()
+            {
+                return Err(io::Error::other("processes do not die"));
             }
         }
         if let Some(parts) = live.take_parts() {
@@ -91,7 +102,7 @@ impl Slot {
         }
         self.await_empty().await?;
         if let Some(kept) = &self.kept {
-            network::drain(&kept.network.listeners).map_err(|error| error.to_string())?;
+            network::drain(&kept.network.listeners)?;
         }
         if let Some(cgroup) = &self.cgroup {
             cgroup.reclaim();
@@ -101,7 +112,9 @@ impl Slot {
 
     async fn kill_cgroup(&self) {
         tracing::warn!(slot = self.name, "zone does not die, killing its cgroup");
-        let Some(cgroup) = self.cgroup.clone() else { return };
+        let Some(cgroup) = self.cgroup.clone() else {
+            return;
+        };
         match tokio::task::spawn_blocking(move || cgroup.kill()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(slot = self.name, %error, "cgroup not killed"),
@@ -109,16 +122,20 @@ impl Slot {
         }
     }
 
-    async fn await_empty(&self) -> Result<(), String> {
-        let Some(cgroup) = &self.cgroup else { return Ok(()) };
+    async fn await_empty(&self) -> io::Result<()> {
+        let Some(cgroup) = &self.cgroup else {
+            return Ok(());
+        };
         let deadline = Instant::now() + EMPTY_DEADLINE;
         loop {
-            let left = cgroup.population().map_err(|error| error.to_string())?;
+            let left = cgroup.population()?;
             if left == 0 {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(format!("{left} processes left in the cgroup"));
+                return Err(io::Error::other(format!(
+                    "{left} processes left in the cgroup"
+                )));
             }
             tokio::time::sleep(Duration::from_micros(500)).await;
         }

@@ -46,7 +46,10 @@ pub(crate) fn arm(single: &SingleThreaded, confinement: &Confinement) -> Result<
             match wire::receive::<Result<(), Failure>>(&ours).during("wait for a task")? {
                 Some((Ok(()), _)) => Ok(Armed { pid, socket: ours }),
                 Some((Err(failure), _)) => Err(failure),
-                None => Err(Failure { during: "arm a task".to_owned(), errno: libc::EPIPE }),
+                None => Err(Failure {
+                    during: "arm a task".to_owned(),
+                    errno: libc::EPIPE,
+                }),
             }
         }
         Forked::Child => {
@@ -54,10 +57,11 @@ pub(crate) fn arm(single: &SingleThreaded, confinement: &Confinement) -> Result<
             let confined = confine(confinement);
             let failed = confined.is_err();
             // A failure of sending means that nobody waits any more.
-            if wire::send(&theirs, &confined, &[]).is_ok() && !failed {
-                if let Err(errno) = become_command(&theirs) {
-                    let _ = wire::send(&theirs, &errno, &[]);
-                }
+            if wire::send(&theirs, &confined, &[]).is_ok()
+                && !failed
+                && let Err(errno) = become_command(&theirs)
+            {
+                let _ = wire::send(&theirs, &errno, &[]);
             }
             process::exit_now(127)
         }
@@ -66,7 +70,10 @@ pub(crate) fn arm(single: &SingleThreaded, confinement: &Confinement) -> Result<
 
 /// Why the command could not be executed, if so. To be asked after the task has ended.
 pub(crate) fn refusal(socket: &OwnedFd) -> Option<i32> {
-    wire::receive::<i32>(socket).ok().flatten().map(|(errno, _)| errno)
+    wire::receive::<i32>(socket)
+        .ok()
+        .flatten()
+        .map(|(errno, _)| errno)
 }
 
 fn confine(confinement: &Confinement) -> Result<(), Failure> {
@@ -88,7 +95,8 @@ fn confine(confinement: &Confinement) -> Result<(), Failure> {
         return rustix::process::chdir("/").during("go to /");
     }
     if let Some(namespace) = &confinement.user_namespace {
-        process::setns(namespace.as_fd(), libc::CLONE_NEWUSER).during("enter the user namespace")?;
+        process::setns(namespace.as_fd(), libc::CLONE_NEWUSER)
+            .during("enter the user namespace")?;
     }
     let capabilities = match confinement.flavour {
         Flavour::Full => CAPABILITIES,
@@ -103,7 +111,9 @@ fn confine(confinement: &Confinement) -> Result<(), Failure> {
             rustix::thread::set_thread_res_uid(user, user, user).during("set the user")?;
         }
         // One id is mapped and is 0 already; it must not get the namespace's powers back by execve.
-        Flavour::Plain | Flavour::Bare => process::root_without_powers().during("set securebits")?,
+        Flavour::Plain | Flavour::Bare => {
+            process::root_without_powers().during("set securebits")?
+        }
     }
     process::set_capabilities(capabilities).during("drop capabilities")?;
     rustix::thread::set_no_new_privs(true).during("set no_new_privs")?;
@@ -116,8 +126,13 @@ fn confine(confinement: &Confinement) -> Result<(), Failure> {
 fn set_limits(confinement: &Confinement) -> Result<(), Failure> {
     let set = |resource, soft: u64, hard: u64| {
         // A limit of the host's own process below ours is kept: it cannot be raised without privilege.
-        let hard = rustix::process::getrlimit(resource).maximum.map_or(hard, |most| most.min(hard));
-        let limit = Rlimit { current: Some(soft.min(hard)), maximum: Some(hard) };
+        let hard = rustix::process::getrlimit(resource)
+            .maximum
+            .map_or(hard, |most| most.min(hard));
+        let limit = Rlimit {
+            current: Some(soft.min(hard)),
+            maximum: Some(hard),
+        };
         rustix::process::setrlimit(resource, limit)
     };
     set(Resource::Core, 0, 0).during("limit core files")?;
@@ -136,18 +151,25 @@ fn set_limits(confinement: &Confinement) -> Result<(), Failure> {
 /// Waits for the command and executes it. Returns only with the `errno` of what went wrong.
 fn become_command(socket: &OwnedFd) -> Result<(), i32> {
     let errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EINVAL);
-    let Some((crate::wire::ToInit::Run, descriptors)) = wire::receive(socket).map_err(errno)? else {
+    let Some((crate::wire::ToInit::Run, descriptors)) = wire::receive(socket).map_err(errno)?
+    else {
         // Zone init is gone, and so will we be.
         return Ok(());
     };
     let [start, stdin, stdout, stderr] =
         <[OwnedFd; 4]>::try_from(descriptors).map_err(|_| libc::EBADMSG)?;
-    let Start { argv, env } =
-        serde_json::from_reader(io::BufReader::new(File::from(start))).map_err(|_| libc::EBADMSG)?;
-    let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
+    let Start { argv, env } = serde_json::from_reader(io::BufReader::new(File::from(start)))
+        .map_err(|_| libc::EBADMSG)?;
+    let path = env
+        .iter()
+        .find(|(name, _)| name == "PATH")
+        .map(|(_, value)| value.clone());
     let c_string = |text: String| CString::new(text).map_err(|_| libc::EINVAL);
     let program = argv.first().cloned().ok_or(libc::EINVAL)?;
-    let argv = argv.into_iter().map(c_string).collect::<Result<Vec<_>, _>>()?;
+    let argv = argv
+        .into_iter()
+        .map(c_string)
+        .collect::<Result<Vec<_>, _>>()?;
     let env = env
         .into_iter()
         .map(|(name, value)| c_string(format!("{name}={value}")))
@@ -179,6 +201,11 @@ fn candidates(program: &str, path: Option<&str>) -> Vec<String> {
     }
     path.unwrap_or("/usr/bin:/bin")
         .split(':')
-        .map(|directory| format!("{}/{program}", if directory.is_empty() { "." } else { directory }))
+        .map(|directory| {
+            format!(
+                "{}/{program}",
+                if directory.is_empty() { "." } else { directory }
+            )
+        })
         .collect()
 }

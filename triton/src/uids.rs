@@ -32,7 +32,10 @@ impl UidBlock {
 
     fn take_from(registry: &Path) -> io::Result<Self> {
         if let Some(parent) = registry.parent() {
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(parent)?;
         }
         let file = File::options()
             .read(true)
@@ -43,7 +46,10 @@ impl UidBlock {
             .open(registry)?;
         for number in 0..BLOCKS {
             if crate::sys::process::lock_byte(&file, number.into())? {
-                return Ok(Self { number, _lock: file });
+                return Ok(Self {
+                    number,
+                    _lock: file,
+                });
             }
         }
         Err(io::Error::other("every block of user ids is in use"))
@@ -73,7 +79,10 @@ mod tests {
 
     #[test]
     fn the_last_id_is_a_positive_int() {
-        let last = UidBlock { number: BLOCKS - 1, _lock: File::open("/dev/null").unwrap() };
+        let last = UidBlock {
+            number: BLOCKS - 1,
+            _lock: File::open("/dev/null").unwrap(),
+        };
         assert!(i32::try_from(last.base(SLOTS_MAX - 1) + RANGE - 1).is_ok());
     }
 }

@@ -115,8 +115,14 @@ impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
         self.map_err(|error| {
             let error = error.into();
             match error.raw_os_error() {
-                Some(errno) => Failure { during: step.to_owned(), errno },
-                None => Failure { during: format!("{step}: {error}"), errno: libc::EIO },
+                Some(errno) => Failure {
+                    during: step.to_owned(),
+                    errno,
+                },
+                None => Failure {
+                    during: format!("{step}: {error}"),
+                    errno: libc::EIO,
+                },
             }
         })
     }
@@ -149,7 +155,9 @@ pub(crate) enum FromInit {
     Armed,
     Shown,
     Exited(Ended),
-    NotStarted { errno: i32 },
+    NotStarted {
+        errno: i32,
+    },
     Failed(Failure),
 }
 
@@ -180,13 +188,17 @@ pub(crate) fn send<T: Serialize>(
     if bytes.len() > MESSAGE_MAX || descriptors.len() > DESCRIPTORS_MAX {
         return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
     }
-    let mut space =
-        vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(descriptors.len()))];
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(descriptors.len()))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(descriptors));
     }
-    rustix::net::sendmsg(socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL)?;
+    rustix::net::sendmsg(
+        socket,
+        &[IoSlice::new(&bytes)],
+        &mut control,
+        SendFlags::NOSIGNAL,
+    )?;
     Ok(())
 }
 
@@ -223,9 +235,10 @@ pub(crate) fn receive<T: DeserializeOwned>(
     if received.bytes == 0 {
         return Ok(None);
     }
-    if received.flags.intersects(
-        rustix::net::ReturnFlags::TRUNC | rustix::net::ReturnFlags::CTRUNC,
-    ) {
+    if received
+        .flags
+        .intersects(rustix::net::ReturnFlags::TRUNC | rustix::net::ReturnFlags::CTRUNC)
+    {
         return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
     }
     let message = serde_json::from_slice(&bytes[..received.bytes])?;
@@ -264,6 +277,16 @@ mod tests {
         rustix::net::send(&a, b"{\"Provision\":3}", SendFlags::empty()).unwrap();
         assert!(receive::<ToZygote>(&b).is_err());
         let path = "x".repeat(MESSAGE_MAX);
-        assert!(send(&a, &ToInit::Show { path, what: Input::Empty }, &[]).is_err());
+        assert!(
+            send(
+                &a,
+                &ToInit::Show {
+                    path,
+                    what: Input::Empty
+                },
+                &[]
+            )
+            .is_err()
+        );
     }
 }

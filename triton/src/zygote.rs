@@ -16,9 +16,7 @@ use crate::init::{self, Birth};
 use crate::root;
 use crate::sys::mount::{self, NODEV, NOEXEC, NOSUID, RDONLY};
 use crate::sys::process::{self, Forked, SingleThreaded};
-use crate::wire::{
-    self, During as _, Failure, Flavour, FromZygote, Image, Provision, ToZygote,
-};
+use crate::wire::{self, During as _, Failure, Flavour, FromZygote, Image, Provision, ToZygote};
 
 /// The character devices of a zone. Source: zones.md section 9.
 const DEVICES: &[(&str, u32, u32)] = &[
@@ -61,26 +59,32 @@ fn serve() -> io::Result<()> {
     if std::os::unix::process::parent_id() != parent {
         return Ok(());
     }
-    let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    let null = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
     for standard in 0..3 {
         process::dup_onto(null.as_fd(), standard)?;
     }
     drop(null);
 
-    let zygote = Zygote { single, image, seccomp: crate::seccomp::program()? };
+    let zygote = Zygote {
+        single,
+        image,
+        seccomp: crate::seccomp::program()?,
+    };
     while let Some((request, descriptors)) = wire::receive(&socket)? {
         let answer = match request {
-            ToZygote::Setup { .. } => {
-                Err(Failure { during: "set up twice".to_owned(), errno: libc::EBADMSG })
-            }
-            ToZygote::MakeUsers { bases } => {
-                zygote.make_users(&bases).map(|namespaces| (FromZygote::Users, namespaces))
-            }
+            ToZygote::Setup { .. } => Err(Failure {
+                during: "set up twice".to_owned(),
+                errno: libc::EBADMSG,
+            }),
+            ToZygote::MakeUsers { bases } => zygote
+                .make_users(&bases)
+                .map(|namespaces| (FromZygote::Users, namespaces)),
             ToZygote::Seal => zygote.seal().map(|()| (FromZygote::Sealed, Vec::new())),
             ToZygote::Provision(request) => match zygote.provision(request, descriptors) {
-                Ok(Provisioned::Zone { pid, pidfd }) => {
-                    Ok((FromZygote::Born { pid }, vec![pidfd]))
-                }
+                Ok(Provisioned::Zone { pid, pidfd }) => Ok((FromZygote::Born { pid }, vec![pidfd])),
                 Ok(Provisioned::InZone(birth)) => {
                     // Must not stay open in a zone: the zygote would look alive without its process.
                     drop(socket);
@@ -126,8 +130,13 @@ impl Zygote {
             drop(ours);
             let mapped = wire::receive::<()>(&theirs);
             // A second lock on the door that seccomp keeps: no namespaces below this one.
-            let closed = mapped.and_then(|_| std::fs::write("/proc/sys/user/max_user_namespaces", "0"));
-            let _ = wire::send(&theirs, &closed.during("forbid nested user namespaces"), &[]);
+            let closed =
+                mapped.and_then(|_| std::fs::write("/proc/sys/user/max_user_namespaces", "0"));
+            let _ = wire::send(
+                &theirs,
+                &closed.during("forbid nested user namespaces"),
+                &[],
+            );
             // Stays until the parent has opened the namespace.
             let _ = wire::receive::<()>(&theirs);
             process::exit_now(0)
@@ -139,10 +148,15 @@ impl Zygote {
         wire::send(&ours, &(), &[]).during("tell the child")?;
         match wire::receive::<Result<(), Failure>>(&ours).during("hear from the child")? {
             Some((result, _)) => result?,
-            None => return Err(Failure { during: "make a user namespace".to_owned(), errno: libc::EPIPE }),
+            None => {
+                return Err(Failure {
+                    during: "make a user namespace".to_owned(),
+                    errno: libc::EPIPE,
+                });
+            }
         }
-        let namespace = std::fs::File::open(format!("/proc/{pid}/ns/user"))
-            .during("open a user namespace")?;
+        let namespace =
+            std::fs::File::open(format!("/proc/{pid}/ns/user")).during("open a user namespace")?;
         Ok(namespace.into())
     }
 
@@ -163,7 +177,10 @@ impl Zygote {
         request: Provision,
         descriptors: Vec<OwnedFd>,
     ) -> Result<Provisioned, Failure> {
-        let incomplete = || Failure { during: "read a request".to_owned(), errno: libc::EBADMSG };
+        let incomplete = || Failure {
+            during: "read a request".to_owned(),
+            errno: libc::EBADMSG,
+        };
         let mut descriptors = descriptors.into_iter();
         let control = descriptors.next().ok_or_else(incomplete)?;
         let common =
@@ -182,8 +199,7 @@ impl Zygote {
                     .during("enter the network namespace")?;
             }
             Flavour::Plain => {
-                flags =
-                    common | libc::CLONE_NEWUSER | libc::CLONE_NEWNET | libc::CLONE_NEWCGROUP;
+                flags = common | libc::CLONE_NEWUSER | libc::CLONE_NEWNET | libc::CLONE_NEWCGROUP;
             }
             Flavour::Bare => flags = 0,
         }
@@ -207,7 +223,13 @@ impl Zygote {
                 drop(gate);
                 // Always the end of the stream: nothing is ever sent.
                 let _ = wire::receive::<()>(&waiting);
-                Ok(Provisioned::InZone(Birth { control, scratch, user_namespace, join, request }))
+                Ok(Provisioned::InZone(Birth {
+                    control,
+                    scratch,
+                    user_namespace,
+                    join,
+                    request,
+                }))
             }
         }
     }
@@ -220,8 +242,10 @@ impl Zygote {
                 (Flavour::Full, _) => Ok(()),
                 (Flavour::Plain, scratch) => assemble(&self.image, scratch.as_deref()),
                 // Orphans of a command become our children, and so can be found.
-                (Flavour::Bare, _) => rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
-                    .during("become the parent of orphans"),
+                (Flavour::Bare, _) => {
+                    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+                        .during("become the parent of orphans")
+                }
             });
         if let Err(failure) = prepared {
             // Whoever would read it may be gone; we go either way.
@@ -260,11 +284,15 @@ fn assemble(image: &Image, scratch: Option<&Path>) -> Result<(), Failure> {
             ..failure
         };
         // In a user namespace mounts below must come along: leaving them out would uncover what they hide.
-        let copy = mount::clone_path(source, plain).during("copy the mount").map_err(name)?;
+        let copy = mount::clone_path(source, plain)
+            .during("copy the mount")
+            .map_err(name)?;
         mount::set_attributes(&copy, RDONLY | NOSUID | NODEV, None)
             .during("protect the mount")
             .map_err(name)?;
-        mount::attach(copy, target(at)).during("attach the mount").map_err(name)
+        mount::attach(copy, target(at))
+            .during("attach the mount")
+            .map_err(name)
     };
     show(&image.base, root::BASE)?;
     for (index, spec) in image.trees.iter().enumerate() {
@@ -276,8 +304,8 @@ fn assemble(image: &Image, scratch: Option<&Path>) -> Result<(), Failure> {
     make_devices(&target(root::DEV), plain)?;
     if plain {
         // While the host's own is still in sight: the kernel shows a new one only to who sees one already.
-        let processes = mount::new_filesystem("proc", &[], NOSUID | NODEV | NOEXEC)
-            .during("make /proc")?;
+        let processes =
+            mount::new_filesystem("proc", &[], NOSUID | NODEV | NOEXEC).during("make /proc")?;
         mount::attach(processes, target(root::PROC)).during("attach /proc")?;
         if let Some(scratch) = scratch {
             let copy = mount::clone_path(scratch, true).during("copy the scratch's mount")?;
@@ -297,7 +325,8 @@ fn make_devices(directory: &Path, bind: bool) -> Result<(), Failure> {
     mount::attach(&devices, directory).during("attach /dev")?;
     let bound = |name: &str| -> Result<(), Failure> {
         std::fs::File::create(directory.join(name)).during("make a device's mount point")?;
-        let device = mount::clone_path(Path::new("/dev").join(name), false).during("copy a device")?;
+        let device =
+            mount::clone_path(Path::new("/dev").join(name), false).during("copy a device")?;
         mount::attach(device, directory.join(name)).during("attach a device")
     };
     for (name, major, minor) in DEVICES {

@@ -47,7 +47,9 @@ pub enum ClientError {
 impl Client {
     #[must_use]
     pub fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
+        Self {
+            socket: socket.to_owned(),
+        }
     }
 
     /// All accounts in order of their logins.
@@ -61,18 +63,19 @@ impl Client {
 
     /// `key` is a public key as OpenSSH or PEM has it.
     pub async fn add_key(&self, login: &str, key: &str) -> Result<KeyView, ClientError> {
-        let add = AddKey { key: key.to_owned() };
+        let add = AddKey {
+            key: key.to_owned(),
+        };
         self.call(Method::POST, &keys_of(login)?, Some(&add)).await
     }
 
     /// `fingerprint` in MD5 or `SHA256:` form.
-    pub async fn remove_key(
-        &self,
-        login: &str,
-        fingerprint: &str,
-    ) -> Result<KeyView, ClientError> {
-        let remove = RemoveKey { fingerprint: fingerprint.to_owned() };
-        self.call(Method::DELETE, &keys_of(login)?, Some(&remove)).await
+    pub async fn remove_key(&self, login: &str, fingerprint: &str) -> Result<KeyView, ClientError> {
+        let remove = RemoveKey {
+            fingerprint: fingerprint.to_owned(),
+        };
+        self.call(Method::DELETE, &keys_of(login)?, Some(&remove))
+            .await
     }
 
     async fn call<T: DeserializeOwned>(
@@ -93,21 +96,30 @@ impl Client {
         headers.insert(HOST, HeaderValue::from_static("localhost"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
 
-        let stream = UnixStream::connect(&self.socket).await.map_err(|source| {
-            ClientError::Connect { path: self.socket.clone(), source }
-        })?;
+        let stream =
+            UnixStream::connect(&self.socket)
+                .await
+                .map_err(|source| ClientError::Connect {
+                    path: self.socket.clone(),
+                    source,
+                })?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // The connection moves only while it is polled, and ends when its sender is dropped.
         let exchange = async move {
             let response = sender.send_request(request).await?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+                .collect()
+                .await;
             drop(sender);
             Ok::<_, hyper::Error>((status, body))
         };
         let (exchanged, ended) = tokio::join!(exchange, connection);
         if let Err(error) = ended {
-            tracing::debug!(error = &error as &dyn std::error::Error, "admin connection ended");
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "admin connection ended"
+            );
         }
         let (status, body) = exchanged?;
         let body = body.map_err(|error| unexpected(&error))?.to_bytes();

@@ -79,7 +79,11 @@ pub fn serve(service: Arc<Service>, path: &Path) -> io::Result<Handle> {
     let stop = CancellationToken::new();
     let accepting = tokio::spawn(accept(listener, service, stop.clone()));
     let accepting = tokio::sync::Mutex::new(Some(accepting));
-    Ok(Handle { path: path.to_owned(), stop, accepting })
+    Ok(Handle {
+        path: path.to_owned(),
+        stop,
+        accepting,
+    })
 }
 
 /// The socket gets its mode before it gets its name, so there is no moment in which others can open it.
@@ -162,7 +166,9 @@ async fn connection(stream: UnixStream, service: Arc<Service>, stop: Cancellatio
 }
 
 async fn answer(service: &Service, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    route(service, request).await.unwrap_or_else(|(status, refusal)| json(status, &refusal))
+    route(service, request)
+        .await
+        .unwrap_or_else(|(status, refusal)| json(status, &refusal))
 }
 
 type Refused = (StatusCode, Refusal);
@@ -195,7 +201,10 @@ async fn route(
         }
         (&Method::DELETE, ["accounts", login, "keys"]) => {
             let RemoveKey { fingerprint } = read(request).await?;
-            let fingerprint = service.remove_key(login, &fingerprint).await.map_err(refuse)?;
+            let fingerprint = service
+                .remove_key(login, &fingerprint)
+                .await
+                .map_err(refuse)?;
             tracing::info!(login, fingerprint, "key removed");
             Ok(json(StatusCode::OK, &KeyView { fingerprint }))
         }
@@ -209,7 +218,11 @@ async fn route(
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refused> {
     let bad = |message: String| refusal(StatusCode::BAD_REQUEST, "BadRequest", message);
     let body = Limited::new(request.into_body(), BODY_BYTES_MAX);
-    let body = body.collect().await.map_err(|error| bad(error.to_string()))?.to_bytes();
+    let body = body
+        .collect()
+        .await
+        .map_err(|error| bad(error.to_string()))?
+        .to_bytes();
     serde_json::from_slice(&body).map_err(|error| bad(error.to_string()))
 }
 
@@ -233,7 +246,13 @@ fn refuse(error: AccountError) -> Refused {
 }
 
 fn refusal(status: StatusCode, code: &str, message: String) -> Refused {
-    (status, Refusal { code: code.to_owned(), message })
+    (
+        status,
+        Refusal {
+            code: code.to_owned(),
+            message,
+        },
+    )
 }
 
 fn json(status: StatusCode, document: &impl Serialize) -> Response<Full<Bytes>> {

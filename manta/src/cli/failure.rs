@@ -35,7 +35,7 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::ReaderLeft,
-            _ => Failure::Message(error.to_string()),
+            _ => Failure::Message(format!("Error: {error}")),
         }
     }
 }

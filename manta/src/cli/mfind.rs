@@ -16,7 +16,7 @@ use super::command::Command;
 use super::connection::{Connection, at_least_one};
 use super::failure::Failure;
 use super::json_text;
-use super::mls::Kind;
+use super::mls::{Kind, object_json};
 use super::output::Output;
 
 /// Entries taken from one listing before another one gets its turn.
@@ -100,7 +100,7 @@ struct Directory {
 impl Walk<'_> {
     async fn all(&mut self, client: &Client, paths: &[String]) -> Result<(), Failure> {
         let mut to_visit = Vec::new();
-        for path in paths {
+        for (given, path) in self.options.path.iter().zip(paths) {
             match client.head(path).await {
                 Ok(info) if info.is_directory() => {
                     to_visit.push(Directory {
@@ -109,7 +109,7 @@ impl Walk<'_> {
                     });
                 }
                 Ok(info) => self.print_start_object(path, &info)?,
-                Err(error) => self.report(path, error)?,
+                Err(error) => self.report(given, error)?,
             }
         }
         to_visit.reverse();
@@ -181,13 +181,7 @@ impl Walk<'_> {
         if !self.options.json {
             return self.output.line(path);
         }
-        let size = info.size().unwrap_or(0).to_string();
-        self.output.line(&json_text::object([
-            ("name", json_text::quote("")),
-            ("type", json_text::quote("object")),
-            ("size", size),
-            ("parent", json_text::quote(path)),
-        ]))
+        self.output.line(&object_json(info, path, "", true))
     }
 
     /// What is not there is reported and passed over; everything else ends the walk.

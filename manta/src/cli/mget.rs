@@ -58,7 +58,7 @@ impl Command for Arguments {
         let mut wish = Wish::from_flags(self.quiet, self.progress);
         match file {
             Some(name) => {
-                let named = |error| Failure::Message(format!("{name}: {error}"));
+                let named = |error| Failure::Message(format!("Error: {name}: {error}"));
                 let mut file = File::create(&name).map_err(named)?;
                 copy_all(&client, &paths, &headers, wish, &mut file).await
             }

@@ -152,7 +152,7 @@ impl Arguments {
     fn object_line(&self, info: &Info, path: &str, long: &LongFormat) -> String {
         let name = path.rsplit('/').next().unwrap_or(path);
         if self.json || self.fulljson {
-            return object_json(info, path, self.fulljson);
+            return object_json(info, path, name, self.fulljson);
         }
         if self.long {
             let mtime = info.last_modified().unwrap_or(SystemTime::UNIX_EPOCH);
@@ -166,14 +166,11 @@ impl Arguments {
 
 /// What the ecosystem's client knows about an object after a HEAD, in its order. With `full` the headers
 /// themselves, otherwise what the listing would have said.
-fn object_json(info: &Info, path: &str, full: bool) -> String {
-    let name = path.rsplit('/').next().unwrap_or(path);
+pub(super) fn object_json(info: &Info, path: &str, name: &str, full: bool) -> String {
     let text = |header: &str| info.header(header).map(json_text::quote);
     let kind = info.header("content-type").unwrap_or_default();
-    let mut fields = vec![
-        ("name", json_text::quote(name)),
-        ("extension", extension_of(kind)),
-    ];
+    let mut fields = vec![("name", json_text::quote(name))];
+    fields.push(("extension", json_text::quote(extension_of(kind, path))));
     fields.extend(text("content-type").map(|kind| ("type", kind)));
     fields.extend(text("etag").map(|etag| ("etag", etag)));
     fields.extend(text("content-md5").map(|md5| ("md5", md5)));
@@ -212,11 +209,27 @@ pub(super) fn joined_headers(headers: &HeaderMap) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The usual file name extension of a media type.
-fn extension_of(kind: &str) -> String {
+/// The file name extension of a media type: the usual one of common types, the object's own where it
+/// fits, otherwise any.
+fn extension_of<'a>(kind: &str, path: &'a str) -> &'a str {
     let essence = kind.split(';').next().unwrap_or_default().trim();
-    let known = mime_guess::get_mime_extensions_str(essence).and_then(|all| all.first());
-    json_text::quote(known.copied().unwrap_or("bin"))
+    match essence {
+        "application/octet-stream" => return "bin",
+        "image/jpeg" => return "jpeg",
+        "text/html" => return "html",
+        "text/plain" => return "txt",
+        _ => {}
+    }
+    let known = mime_guess::get_mime_extensions_str(essence).unwrap_or_default();
+    let own = path
+        .rsplit_once('.')
+        .map(|(_, extension)| extension)
+        .unwrap_or_default();
+    if known.contains(&own) {
+        own
+    } else {
+        known.first().copied().unwrap_or("bin")
+    }
 }
 
 fn owner_of(path: &str) -> &str {

@@ -75,7 +75,7 @@ impl Command for Arguments {
         if let Some(file) = &self.file {
             let metadata = tokio::fs::metadata(file)
                 .await
-                .map_err(|error| Failure::Message(format!("{}: {error}", file.display())))?;
+                .map_err(|error| Failure::Message(format!("Error: {}: {error}", file.display())))?;
             if !metadata.is_file() {
                 return Err(Failure::Bare(format!("{} is not a file", file.display())));
             }

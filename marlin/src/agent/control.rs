@@ -63,7 +63,11 @@ pub(crate) fn answer(
             let message = "this method is not allowed here";
             error(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
         }
-        _ => error(StatusCode::NOT_FOUND, "ResourceNotFound", "no such control request"),
+        _ => error(
+            StatusCode::NOT_FOUND,
+            "ResourceNotFound",
+            "no such control request",
+        ),
     }
 }
 

@@ -3,27 +3,27 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use libmanta::Object;
 use libmanta::mako::Shark;
 
 use crate::error::chain;
 use crate::record::{ErrorCode, TaskError};
+use crate::supervisor::resolve::Located;
 
 /// Opens a verified local copy; `None` for an object without bytes, which is stored nowhere. A copy that is
 /// missing or damaged is passed over for another one.
 pub(crate) async fn open_copy(
     sharks: &[Arc<dyn Shark>],
-    object: &Object,
+    input: &Located,
 ) -> Result<Option<File>, TaskError> {
-    if object.size_bytes == 0 {
+    if input.size_bytes == 0 {
         return Ok(None);
     }
     // Copies of different objects begin at different nodes, so that all disks are read.
-    let spread = object.object_id.as_uuid().as_u128() as usize;
-    let copies = object.copies.len().max(1);
+    let spread = input.object_id.as_uuid().as_u128() as usize;
+    let copies = input.copies.len().max(1);
     let mut found = false;
-    for at in 0..object.copies.len() {
-        let Some(storage_id) = object.copies.get((at + spread) % copies) else {
+    for at in 0..input.copies.len() {
+        let Some(storage_id) = input.copies.get((at + spread) % copies) else {
             continue;
         };
         let shark = sharks.iter().find(|shark| shark.storage_id() == storage_id);
@@ -31,11 +31,11 @@ pub(crate) async fn open_copy(
             continue;
         };
         found = true;
-        match local.open_file(object.creator, object.object_id).await {
+        match local.open_file(input.creator, input.object_id).await {
             Ok(file) => return Ok(Some(file)),
             Err(error) => {
                 tracing::warn!(
-                    object_id = %object.object_id,
+                    object_id = %input.object_id,
                     error = chain(&error),
                     "copy cannot be opened for a task"
                 );

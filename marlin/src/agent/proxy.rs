@@ -120,11 +120,8 @@ impl Server {
                     }
                 };
                 let _ = stream.set_nodelay(true);
-                let connection = connection(
-                    stream,
-                    Arc::clone(&self.desk),
-                    self.front_door.clone(),
-                );
+                let connection =
+                    connection(stream, Arc::clone(&self.desk), self.front_door.clone());
                 let stop = self.stop.clone();
                 self.tasks.spawn(async move {
                     tokio::select! {
@@ -160,11 +157,7 @@ async fn connection(stream: TcpStream, desk: Arc<Desk>, front_door: FrontDoor) {
     }
 }
 
-async fn answer(
-    desk: &Desk,
-    front_door: &FrontDoor,
-    request: Request<Incoming>,
-) -> Response<Body> {
+async fn answer(desk: &Desk, front_door: &FrontDoor, request: Request<Incoming>) -> Response<Body> {
     let visit = desk.visit();
     if let Some(what) = request.uri().path().strip_prefix(control::PREFIX) {
         let what = what.to_owned();
@@ -172,13 +165,21 @@ async fn answer(
         let body = Limited::new(body, control::BODY_BYTES_MAX).collect().await;
         let Ok(body) = body else {
             let message = "the body is too long";
-            return control::error(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message);
+            return control::error(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "RequestEntityTooLarge",
+                message,
+            );
         };
         return control::answer(desk, visit.as_ref(), &head.method, &what, &body.to_bytes());
     }
     let Some(visit) = visit else {
         let message = "no task is running in this zone";
-        return control::error(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message);
+        return control::error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ServiceUnavailable",
+            message,
+        );
     };
     let emission = match Emission::of(request.method(), request.headers(), request.uri().path()) {
         Ok(emission) => emission,
@@ -234,7 +235,11 @@ async fn forward(
         Err(error) => {
             tracing::debug!(%error, "request of a task not passed on");
             let message = "manta is unable to serve this request";
-            control::error(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
+            control::error(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServiceUnavailable",
+                message,
+            )
         }
     }
 }
@@ -330,8 +335,15 @@ mod tests {
     #[test]
     fn names_lose_their_trailing_slash_and_keep_their_percent_signs() {
         let headers = [("x-manta-stream", "stdout"), ("x-manta-reference", "true")];
-        for (path, name) in [("/u/", "/u"), ("/", "/"), ("/u/stor/M%2541RK", "/u/stor/M%41RK")] {
-            let output = emission(Method::PUT, &headers, path).unwrap().output.unwrap();
+        for (path, name) in [
+            ("/u/", "/u"),
+            ("/", "/"),
+            ("/u/stor/M%2541RK", "/u/stor/M%41RK"),
+        ] {
+            let output = emission(Method::PUT, &headers, path)
+                .unwrap()
+                .output
+                .unwrap();
             assert_eq!(output.name, name);
             assert!(output.reference);
         }
@@ -339,7 +351,13 @@ mod tests {
 
     #[test]
     fn reducers_are_numbers_up_to_127() {
-        let with = |n| emission(Method::PUT, &[("x-manta-stream", "stdout"), (REDUCER, n)], "/u/x");
+        let with = |n| {
+            emission(
+                Method::PUT,
+                &[("x-manta-stream", "stdout"), (REDUCER, n)],
+                "/u/x",
+            )
+        };
         assert_eq!(with("127").unwrap().output.unwrap().reducer, Some(127));
         for bad in ["128", "-1", "1.5", "x", ""] {
             assert!(with(bad).is_err(), "{bad}");

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use crate::agent::{Feed, local};
 use crate::context::JobContext;
-use crate::front_door::{FrontDoor, FrontDoorError, encode_path, empty};
+use crate::front_door::{FrontDoor, FrontDoorError, empty, encode_path};
 use crate::record::{ErrorCode, TaskError};
 use crate::supervisor::resolve::Located;
 
@@ -89,9 +89,9 @@ async fn write_input(
     input: &Located,
     pipe: &Sender,
 ) -> Result<(), Stop> {
-    match local::open_copy(sharks, &input.object).await {
+    match local::open_copy(sharks, input).await {
         Ok(None) => Ok(()),
-        Ok(Some(file)) => splice_all(&file, input.object.size_bytes, pipe)
+        Ok(Some(file)) => splice_all(&file, input.size_bytes, pipe)
             .await
             .map_err(|error| stop(&error, &input.name)),
         Err(_) => fetch(job, front_door, input, pipe).await,
@@ -102,7 +102,9 @@ async fn splice_all(file: &File, size: u64, pipe: &Sender) -> io::Result<()> {
     let mut offset = 0_u64;
     while offset < size {
         pipe.writable().await?;
-        let left = usize::try_from(size - offset).unwrap_or(usize::MAX).min(PIPE_BYTES);
+        let left = usize::try_from(size - offset)
+            .unwrap_or(usize::MAX)
+            .min(PIPE_BYTES);
         let moved = pipe.try_io(|| {
             let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
             // Moves the offset, too.
@@ -131,7 +133,10 @@ async fn write_all(mut bytes: Bytes, pipe: &Sender) -> io::Result<()> {
 }
 
 fn is_passing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }
 
 /// Reads an object from the front door, going on where a broken answer ended.
@@ -170,23 +175,25 @@ async fn fetch_from(
     done: &mut u64,
     pipe: &Sender,
 ) -> Result<(), Fetch> {
-    let mut request =
-        front_door.request(Method::GET, &encode_path(&input.name), Some(job.token()));
+    let mut request = front_door.request(Method::GET, &encode_path(&input.name), Some(job.token()));
     if *done > 0 {
         // Of the same object only: another one's rest would be nonsense.
         request = request
             .header(RANGE, format!("bytes={done}-"))
-            .header(http::header::IF_MATCH, input.object.object_id.to_string());
+            .header(http::header::IF_MATCH, input.object_id.to_string());
     }
-    let response = front_door.call(request, empty()).await.map_err(Fetch::FrontDoor)?;
+    let response = front_door
+        .call(request, empty())
+        .await
+        .map_err(Fetch::FrontDoor)?;
     if *done > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
         let message = "the front door ignored a range".into();
         return Err(Fetch::FrontDoor(FrontDoorError::Transport(message)));
     }
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
-        let frame = frame
-            .map_err(|error| Fetch::FrontDoor(FrontDoorError::Transport(error.into())))?;
+        let frame =
+            frame.map_err(|error| Fetch::FrontDoor(FrontDoorError::Transport(error.into())))?;
         if let Ok(bytes) = frame.into_data() {
             let length = bytes.len() as u64;
             write_all(bytes, pipe).await.map_err(Fetch::Pipe)?;

@@ -24,10 +24,18 @@ pub(crate) type StreamId = u64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// Get a zone and prepare it for the group.
-    Start { stream: StreamId, group: GroupKey },
-    Run { stream: StreamId, task: TaskId },
+    Start {
+        stream: StreamId,
+        group: GroupKey,
+    },
+    Run {
+        stream: StreamId,
+        task: TaskId,
+    },
     /// Give the zone back when what it runs has ended.
-    Stop { stream: StreamId },
+    Stop {
+        stream: StreamId,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -226,7 +234,11 @@ impl Schedule {
         };
         let mut over_left = over;
         for group in &mut self.groups {
-            let mut alive = group.streams.values().filter(|u| **u != Use::Stopping).count();
+            let mut alive = group
+                .streams
+                .values()
+                .filter(|u| **u != Use::Stopping)
+                .count();
             for (&stream, state) in &mut group.streams {
                 let Use::Idle { since, fresh } = *state else {
                     continue;
@@ -265,7 +277,10 @@ impl Schedule {
     }
 
     fn starved_count(&self) -> usize {
-        self.groups.iter().filter(|group| self.is_starved(group)).count()
+        self.groups
+            .iter()
+            .filter(|group| self.is_starved(group))
+            .count()
     }
 
     fn is_starved(&self, group: &Group) -> bool {
@@ -275,7 +290,11 @@ impl Schedule {
     /// The group with the fewest streams of those that have tasks for one more.
     fn neediest(&self) -> Option<usize> {
         let needs = |group: &Group| {
-            let coming = group.streams.values().filter(|u| **u == Use::Starting).count();
+            let coming = group
+                .streams
+                .values()
+                .filter(|u| **u == Use::Starting)
+                .count();
             group.queue.len() > coming && self.may_start(group)
         };
         self.groups

@@ -8,9 +8,10 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use libmanta::triton::{Command, Exit, Isolation, Zone, ZoneError};
+use libmanta::triton::{Command, Exit, Zone, ZoneError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,8 @@ use crate::supervisor::Outcome;
 /// holds the zone back instead of piling up open files.
 const COLLECTING_MAX: usize = 2;
 
+const UNABLE_PAUSE: Duration = Duration::from_millis(250);
+
 /// Why a stream ended.
 #[derive(Debug)]
 pub(crate) enum End {
@@ -54,6 +57,14 @@ pub(crate) struct Stream {
     pub(crate) shutdown: CancellationToken,
 }
 
+/// What a stream has started and waits for, however it ends.
+#[derive(Default)]
+struct Helpers {
+    proxy: Option<Proxy>,
+    /// Outputs being stored.
+    collecting: JoinSet<()>,
+}
+
 /// How a command came to its end.
 enum Ran {
     Exited(Exit),
@@ -68,30 +79,31 @@ impl Stream {
     pub(crate) async fn serve(self, mut commands: mpsc::Receiver<Box<TaskSpec>>) -> End {
         let cancel = self.group.job.cancel.clone();
         let shutdown = self.shutdown.clone();
-        let mut collecting = JoinSet::new();
+        let mut helpers = Helpers::default();
         // Being dropped in the middle is how everything here is cancelled: futures of the zone kill it.
         let end = tokio::select! {
             biased;
-            () = cancel.cancelled() => None,
-            () = shutdown.cancelled() => None,
-            end = self.work(&mut commands, &mut collecting) => Some(end),
+            () = cancel.cancelled() => End::GivenBack,
+            () = shutdown.cancelled() => End::GivenBack,
+            end = self.work(&mut commands, &mut helpers) => end,
         };
-        if end.is_none() {
-            collecting.shutdown().await;
+        helpers.collecting.shutdown().await;
+        if let Some(proxy) = helpers.proxy {
+            proxy.close().await;
         }
-        end.unwrap_or(End::GivenBack)
+        end
     }
 
     async fn work(
         &self,
         commands: &mut mpsc::Receiver<Box<TaskSpec>>,
-        collecting: &mut JoinSet<()>,
+        helpers: &mut Helpers,
     ) -> End {
         let acquire = self.parts.zones.acquire(self.group.zone_spec());
         let mut zone = tokio::select! {
             zone = acquire => match zone {
                 Ok(zone) => zone,
-                Err(error) => return refused(error),
+                Err(error) => return refused(error).await,
             },
             // Nothing is sent before the zone is there, so this is the end of the channel.
             _ = commands.recv() => return End::GivenBack,
@@ -101,18 +113,25 @@ impl Stream {
             let limit = self.parts.config.connections_per_zone;
             Proxy::start(listeners, &desk, &self.parts.front_door, limit)
         });
-        let proxy = match proxy {
-            Ok(proxy) => proxy,
+        match proxy {
+            Ok(proxy) => helpers.proxy = Some(proxy),
             Err(error) => {
                 tracing::error!(zone = zone.name(), %error, "zone has no local manta");
-                return End::Unable;
+                return unable().await;
             }
-        };
+        }
+        let collecting = &mut helpers.collecting;
         let end = match self.load_assets(zone.as_mut()).await {
             Err(end) => end,
-            Ok(()) => self.run_tasks(zone.as_mut(), &desk, commands, collecting).await,
+            Ok(()) => {
+                self.run_tasks(zone.as_mut(), &desk, commands, collecting)
+                    .await
+            }
         };
-        proxy.close().await;
+        // Before the zone goes: its next tenant must find nobody connected, and its disk no open file.
+        if let Some(proxy) = helpers.proxy.take() {
+            proxy.close().await;
+        }
         while collecting.join_next().await.is_some() {}
         end
     }
@@ -123,7 +142,7 @@ impl Stream {
         for (path, content) in assets.map_err(End::CannotStart)? {
             if let Err(error) = zone.write_file(&path, 0o777, content).await {
                 tracing::warn!(zone = zone.name(), %error, "asset not written");
-                return Err(End::Unable);
+                return Err(unable().await);
             }
         }
         Ok(())
@@ -155,7 +174,10 @@ impl Stream {
                     }
                 }
                 Step::Ran { rest, fit, init } => {
-                    collecting.spawn(finish(self.parts.front_door.clone(), Collected { task, rest }));
+                    collecting.spawn(finish(
+                        self.parts.front_door.clone(),
+                        Collected { task, rest },
+                    ));
                     if init {
                         return End::InitFailed;
                     }
@@ -212,21 +234,23 @@ impl Stream {
                 return Ok(step);
             }
         }
-        let script = self.group.job.phase(self.group.phase).map_or("", |phase| &phase.exec);
+        let script = self
+            .group
+            .job
+            .phase(self.group.phase)
+            .map_or("", |phase| &phase.exec);
         let stdout = task.names().stdout();
         let directory = outputs::prepare_directory(&parts.front_door, &task.job, &stdout);
         let run = match &task.what {
             What::Map { input, .. } => {
-                let file = local::open_copy(&parts.sharks, &input.object).await;
+                let file = local::open_copy(&parts.sharks, input).await;
                 let (path, shortened) = names::input_path(&input.name);
                 let stdin = zone.show_input(&path, file.map_err(Trouble::Task)?).await?;
-                // Without namespaces nothing can appear below `/manta`; the content is still on stdin.
-                let visible = parts.zones.isolation() != Isolation::Process;
                 Run {
                     script,
                     purpose: Purpose::Exec,
                     stdin: stdin.into(),
-                    input_file: Some(if visible { path } else { "/dev/stdin".to_owned() }),
+                    input_file: Some(format!("{}{path}", zone.path_prefix())),
                     feed: None,
                     directory,
                     shortened,
@@ -273,7 +297,9 @@ impl Stream {
             run.input_file.as_deref(),
         );
         let command = Command {
-            argv: ["/bin/bash", "--norc", "-c", run.script].map(str::to_owned).to_vec(),
+            argv: ["/bin/bash", "--norc", "-c", run.script]
+                .map(str::to_owned)
+                .to_vec(),
             env,
             stdin: run.stdin,
             stdout: clone(&stdout)?.into(),
@@ -419,15 +445,22 @@ fn document(task: &TaskSpec) -> serde_json::Value {
     document
 }
 
+/// Waits a moment first, so that a machine out of order does not burn through every task of a job.
+async fn unable() -> End {
+    tokio::time::sleep(UNABLE_PAUSE).await;
+    End::Unable
+}
+
 /// What a zone that cannot be had means for the group.
-fn refused(error: ZoneError) -> End {
+async fn refused(error: ZoneError) -> End {
     let what = match &error {
         ZoneError::NotEnoughMemory | ZoneError::NotEnoughDisk => error.to_string(),
-        ZoneError::ShutDown => return End::GivenBack,
+        // So are we, or will be in a moment.
+        ZoneError::ShutDown => return std::future::pending().await,
         ZoneError::Unsupported(_) | ZoneError::Gone(_) | ZoneError::Io { .. } => {
             let error = chain(&error);
             tracing::warn!(error, "zone not acquired");
-            return End::Unable;
+            return unable().await;
         }
     };
     let message = format!("failed to dispatch task: {what}");

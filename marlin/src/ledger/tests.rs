@@ -100,14 +100,20 @@ fn a_job_without_inputs_is_done_when_its_input_ends() {
 #[test]
 fn the_last_commit_finishes_a_job_of_one_phase() {
     let mut fold = Fold::new(vec![phase(PhaseKind::Map, None)]);
-    fold.apply(vec![inputs(&["/u/stor//a", "/u/stor/b"]), Entry::InputEnded]);
+    fold.apply(vec![
+        inputs(&["/u/stor//a", "/u/stor/b"]),
+        Entry::InputEnded,
+    ]);
     assert_eq!(&*fold.ledger.item(0).unwrap().name, "/u/stor/a");
     fold.apply(vec![done(Work::Item(1), 0, &["/x"])]);
     assert_eq!(fold.ledger.state(), Job::Ended);
     fold.apply(vec![refused(Work::Item(0))]);
     assert_eq!(fold.ledger.state(), Job::Done { cancelled: false });
     let stats = fold.ledger.stats();
-    assert_eq!((stats.outputs, stats.errors, stats.tasks, stats.tasks_done), (1, 1, 1, 1));
+    assert_eq!(
+        (stats.outputs, stats.errors, stats.tasks, stats.tasks_done),
+        (1, 1, 1, 1)
+    );
 }
 
 #[test]
@@ -121,7 +127,10 @@ fn a_commit_counts_once_however_often_it_is_written() {
 
 #[test]
 fn outputs_become_items_of_the_next_phase_and_are_deleted_with_their_consumer() {
-    let mut fold = Fold::new(vec![phase(PhaseKind::Map, None), phase(PhaseKind::Map, None)]);
+    let mut fold = Fold::new(vec![
+        phase(PhaseKind::Map, None),
+        phase(PhaseKind::Map, None),
+    ]);
     fold.apply(vec![inputs(&["/u/stor/a"]), Entry::InputEnded]);
     let (ours, elsewhere) = (fold.stored("x"), "/u/stor/kept");
     let made = fold.apply(vec![done(Work::Item(0), 0, &[&ours, elsewhere])]);
@@ -139,7 +148,10 @@ fn outputs_become_items_of_the_next_phase_and_are_deleted_with_their_consumer() 
 
 #[test]
 fn an_intermediate_object_lives_as_long_as_somebody_wants_it() {
-    let mut fold = Fold::new(vec![phase(PhaseKind::Map, None), phase(PhaseKind::Map, None)]);
+    let mut fold = Fold::new(vec![
+        phase(PhaseKind::Map, None),
+        phase(PhaseKind::Map, None),
+    ]);
     let name = fold.stored("x");
     fold.apply(vec![inputs(&["/u/stor/a"])]);
     // Emitted twice, so wanted twice.
@@ -174,8 +186,15 @@ fn a_reducer_consumes_all_its_inputs_at_once() {
     assert!(fold.ledger.is_fed(1) && !fold.ledger.is_fed(2));
     let mut deleted = 0;
     for index in 0..2 {
-        let made = fold.apply(vec![done(Work::Reducer { phase: 1, index }, 1, &["/u/stor/r"])]);
-        deleted += made.iter().filter(|c| matches!(c, Consequence::Delete(_))).count();
+        let made = fold.apply(vec![done(
+            Work::Reducer { phase: 1, index },
+            1,
+            &["/u/stor/r"],
+        )]);
+        deleted += made
+            .iter()
+            .filter(|c| matches!(c, Consequence::Delete(_)))
+            .count();
         assert!(fold.ledger.is_committed(1, usize::from(index)));
     }
     assert_eq!(deleted, 8);
@@ -189,8 +208,10 @@ fn a_reducer_consumes_all_its_inputs_at_once() {
 
 #[test]
 fn items_addressed_to_no_reducer_have_no_place() {
-    let mut fold =
-        Fold::new(vec![phase(PhaseKind::Map, None), phase(PhaseKind::Reduce, Some(1))]);
+    let mut fold = Fold::new(vec![
+        phase(PhaseKind::Map, None),
+        phase(PhaseKind::Reduce, Some(1)),
+    ]);
     fold.apply(vec![inputs(&["/u/stor/a"])]);
     let mut entry = done(Work::Item(0), 0, &["/u/stor/x"]);
     if let Entry::Commit(commit) = &mut entry {
@@ -198,14 +219,23 @@ fn items_addressed_to_no_reducer_have_no_place() {
     }
     fold.apply(vec![entry]);
     let place = fold.ledger.item(1).unwrap().place;
-    assert_eq!(place, Place::Nowhere { index: 1, reducers: 1 });
+    assert_eq!(
+        place,
+        Place::Nowhere {
+            index: 1,
+            reducers: 1
+        }
+    );
 }
 
 #[test]
 fn a_cancelled_job_is_done_and_takes_nothing_more() {
     let mut fold = Fold::new(vec![phase(PhaseKind::Map, None)]);
     fold.apply(vec![inputs(&["/u/stor/a"])]);
-    fold.apply(vec![Entry::Cancelled { errors: vec![], tasks: 0 }]);
+    fold.apply(vec![Entry::Cancelled {
+        errors: vec![],
+        tasks: 0,
+    }]);
     assert_eq!(fold.ledger.state(), Job::Done { cancelled: true });
     let segment = Segment::new(Timestamp::from_millis(9), vec![inputs(&["/u/stor/b"])]);
     assert!(fold.ledger.apply(&segment).is_err());

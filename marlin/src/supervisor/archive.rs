@@ -45,7 +45,10 @@ impl Archive {
         let segments = [Segment::new(started, vec![Entry::ArchiveStarted])];
         write(&self.parts, &self.job, self.position, &segments).await;
         self.position = self.position.next();
-        self.update(|view| view.times.archive_started = Some(started), JobEvent::ArchiveStarted);
+        self.update(
+            |view| view.times.archive_started = Some(started),
+            JobEvent::ArchiveStarted,
+        );
         let mut pause = Duration::from_secs(1);
         while let Err(error) = self.upload().await {
             let error = chain(&error);
@@ -71,8 +74,12 @@ impl Archive {
         let result = async {
             futures_util::future::try_join_all(uploads).await?;
             let live = format!("{directory}/live");
-            self.parts.front_door.delete(self.job.token(), &live).await?;
-            self.put_status(&format!("{directory}/job.json"), done).await
+            self.parts
+                .front_door
+                .delete(self.job.token(), &live)
+                .await?;
+            self.put_status(&format!("{directory}/job.json"), done)
+                .await
         };
         match result.await {
             // The user removed the job's directory and does not want this.
@@ -99,7 +106,10 @@ impl Archive {
             .map_err(|error: JournalError| error.into());
         let body = StreamBody::new(frames).boxed_unsync();
         let token = self.job.token();
-        let put = self.parts.front_door.put(token, &name, "text/plain", None, body);
+        let put = self
+            .parts
+            .front_door
+            .put(token, &name, "text/plain", None, body);
         put.await
     }
 
@@ -114,7 +124,8 @@ impl Archive {
         let size = status.len() as u64;
         let body = full(Bytes::from(status));
         let (token, door) = (self.job.token(), &self.parts.front_door);
-        door.put(token, name, "application/json", Some(size), body).await
+        door.put(token, name, "application/json", Some(size), body)
+            .await
     }
 
     /// Makes the end durable and the log needless for anything but the lists.
@@ -137,7 +148,10 @@ impl Archive {
             journal.finish(self.position, &segment, &record, now)
         })
         .await;
-        self.update(|view| view.times.archive_done = Some(now), JobEvent::ArchiveDone);
+        self.update(
+            |view| view.times.archive_done = Some(now),
+            JobEvent::ArchiveDone,
+        );
     }
 
     fn view(&self) -> View {

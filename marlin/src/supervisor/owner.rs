@@ -151,7 +151,8 @@ impl Owner {
             Effect::Reply { ticket, result } => {
                 if let Some(reply) = self.waiting.remove(&ticket) {
                     let id = self.job.id();
-                    let _ = reply.send(result.map_err(|state| JobError::InvalidState { id, state }));
+                    let _ =
+                        reply.send(result.map_err(|state| JobError::InvalidState { id, state }));
                 }
             }
             Effect::Write(entries) => {
@@ -272,9 +273,14 @@ impl Owner {
     fn refuse_requests(&mut self) {
         self.mailbox.close();
         self.reports.close();
-        let (id, state) = (self.job.id(), self.supervisor.ledger().state().refusal_word());
+        let (id, state) = (
+            self.job.id(),
+            self.supervisor.ledger().state().refusal_word(),
+        );
         while let Ok(message) = self.mailbox.try_recv() {
-            let _ = message.reply.send(Err(JobError::InvalidState { id, state }));
+            let _ = message
+                .reply
+                .send(Err(JobError::InvalidState { id, state }));
         }
     }
 
@@ -347,7 +353,10 @@ fn split(entries: Vec<Entry>, time: libmanta::Timestamp) -> Vec<Segment> {
 
 /// Makes segments durable, however long it takes: the log has no gaps, so nothing else can go on.
 pub(crate) async fn write(parts: &Parts, job: &JobContext, from: Position, segments: &[Segment]) {
-    retry(parts, job, || parts.journal.append(job.id(), from, segments)).await;
+    retry(parts, job, || {
+        parts.journal.append(job.id(), from, segments)
+    })
+    .await;
 }
 
 /// Tries a change of the log until it succeeds. Repeating one is harmless by construction.

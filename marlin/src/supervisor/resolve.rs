@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use libmanta::mahi::{Access, Principal, authorize};
-use libmanta::{Object, ObjectKey, Root};
+use libmanta::{AccountId, ObjectId, ObjectKey, Root, StorageId};
 
 use crate::config::Deps;
 use crate::record::{ErrorCode, TaskError};
 
-/// An input that exists and may be read.
+/// An input that exists and may be read. Reducers have one of these for each input, so it is small.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Located {
     pub(crate) name: Arc<str>,
-    pub(crate) object: Arc<Object>,
+    pub(crate) creator: AccountId,
+    pub(crate) object_id: ObjectId,
+    pub(crate) size_bytes: u64,
+    pub(crate) copies: Arc<[StorageId]>,
 }
 
 /// Looks `name` (normalised) up and checks that `principal` may read it. Cancel-safe.
@@ -60,8 +63,13 @@ pub(crate) async fn resolve(
         let message = format!("permission denied: \"{name}\"");
         return Err(TaskError::new(ErrorCode::Authorization, message));
     }
-    let object = Arc::new(object.clone());
-    Ok(Located { name, object })
+    Ok(Located {
+        creator: object.creator,
+        object_id: object.object_id,
+        size_bytes: object.size_bytes,
+        copies: object.copies.as_slice().into(),
+        name,
+    })
 }
 
 fn not_found(message: String) -> TaskError {

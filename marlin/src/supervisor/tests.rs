@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use libmanta::marlin::{JobDefinition, Phase as PhaseDefinition, PhaseKind};
-use libmanta::{AccountId, Object, ObjectId, Timestamp};
+use libmanta::{AccountId, ObjectId, Timestamp};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -38,15 +38,10 @@ fn supervisor(phases: &[(PhaseKind, u8)]) -> Supervisor {
 fn located(name: &Arc<str>) -> Located {
     Located {
         name: Arc::clone(name),
-        object: Arc::new(Object {
-            object_id: ObjectId::random(),
-            size_bytes: 1,
-            md5: [0; 16],
-            content_type: String::new(),
-            content_disposition: None,
-            creator: AccountId::random(),
-            copies: Vec::new(),
-        }),
+        creator: AccountId::random(),
+        object_id: ObjectId::random(),
+        size_bytes: 1,
+        copies: Arc::new([]),
     }
 }
 
@@ -69,34 +64,64 @@ const MAP: &[(PhaseKind, u8)] = &[(PhaseKind::Map, 1)];
 #[test]
 fn nothing_is_answered_or_begun_before_it_is_durable() {
     let mut supervisor = supervisor(MAP);
-    let effects = supervisor.on(Event::AddInputs { ticket: 1, names: names(&["/u/stor/a"]) });
-    assert!(matches!(effects.as_slice(), [Effect::Write(_)]), "{effects:?}");
+    let effects = supervisor.on(Event::AddInputs {
+        ticket: 1,
+        names: names(&["/u/stor/a"]),
+    });
+    assert!(
+        matches!(effects.as_slice(), [Effect::Write(_)]),
+        "{effects:?}"
+    );
     // More comes while the write is under way: it waits, and goes out in one piece.
-    assert_eq!(supervisor.on(Event::AddInputs { ticket: 2, names: names(&["/u/stor/b"]) }), []);
+    assert_eq!(
+        supervisor.on(Event::AddInputs {
+            ticket: 2,
+            names: names(&["/u/stor/b"])
+        }),
+        []
+    );
     assert_eq!(supervisor.on(Event::EndInput { ticket: 3 }), []);
     let effects = supervisor.on(written(&effects));
     let resolved = |e: &Effect| matches!(e, Effect::Resolve { .. });
     assert_eq!(effects.iter().filter(|e| resolved(e)).count(), 1);
-    assert!(effects.contains(&Effect::Reply { ticket: 1, result: Ok(()) }));
+    assert!(effects.contains(&Effect::Reply {
+        ticket: 1,
+        result: Ok(())
+    }));
     let Some(Effect::Write(entries)) = effects.iter().find(|e| matches!(e, Effect::Write(_)))
     else {
         panic!("{effects:?}");
     };
     assert_eq!(entries.len(), 2);
     let effects = supervisor.on(written(&effects));
-    assert!(effects.contains(&Effect::Reply { ticket: 2, result: Ok(()) }));
-    assert!(effects.contains(&Effect::Reply { ticket: 3, result: Ok(()) }));
+    assert!(effects.contains(&Effect::Reply {
+        ticket: 2,
+        result: Ok(())
+    }));
+    assert!(effects.contains(&Effect::Reply {
+        ticket: 3,
+        result: Ok(())
+    }));
 }
 
 #[test]
 fn a_request_is_judged_by_what_was_said_before_it_not_by_what_is_durable() {
     let mut supervisor = supervisor(MAP);
     supervisor.on(Event::EndInput { ticket: 1 });
-    let refused = |ticket, word| Effect::Reply { ticket, result: Err(word) };
-    let late = supervisor.on(Event::AddInputs { ticket: 2, names: names(&["/x"]) });
+    let refused = |ticket, word| Effect::Reply {
+        ticket,
+        result: Err(word),
+    };
+    let late = supervisor.on(Event::AddInputs {
+        ticket: 2,
+        names: names(&["/x"]),
+    });
     assert_eq!(late, [refused(2, "inputDone")]);
     assert_eq!(supervisor.on(Event::Cancel { ticket: 3 }), []);
-    assert_eq!(supervisor.on(Event::Cancel { ticket: 4 }), [refused(4, "cancelled")]);
+    assert_eq!(
+        supervisor.on(Event::Cancel { ticket: 4 }),
+        [refused(4, "cancelled")]
+    );
 }
 
 #[test]
@@ -106,7 +131,13 @@ fn a_cancel_behind_the_last_commit_comes_too_late() {
     supervisor.on(Event::Cancel { ticket: 2 });
     // The end of input finished the job, which had nothing to do.
     let effects = supervisor.on(written(&end));
-    assert!(effects.contains(&Effect::Reply { ticket: 2, result: Err("done") }), "{effects:?}");
+    assert!(
+        effects.contains(&Effect::Reply {
+            ticket: 2,
+            result: Err("done")
+        }),
+        "{effects:?}"
+    );
     assert!(effects.contains(&Effect::Done));
     assert!(!effects.iter().any(|e| matches!(e, Effect::Write(_))));
     assert!(!supervisor.view().job.is_cancelled());
@@ -115,18 +146,41 @@ fn a_cancel_behind_the_last_commit_comes_too_late() {
 #[test]
 fn a_report_about_an_attempt_that_was_given_up_says_nothing() {
     let mut supervisor = supervisor(MAP);
-    let effects = supervisor.on(Event::AddInputs { ticket: 1, names: names(&["/u/stor/a"]) });
+    let effects = supervisor.on(Event::AddInputs {
+        ticket: 1,
+        names: names(&["/u/stor/a"]),
+    });
     supervisor.on(written(&effects));
     let name: Arc<str> = "/u/stor/a".into();
-    supervisor.on(Event::Resolved { item: 0, result: Ok(located(&name)) });
+    supervisor.on(Event::Resolved {
+        item: 0,
+        result: Ok(located(&name)),
+    });
     let work = Work::Item(0);
-    let lost = Event::Finished { work, attempt: 1, outcome: Outcome::Lost };
+    let lost = Event::Finished {
+        work,
+        attempt: 1,
+        outcome: Outcome::Lost,
+    };
     let effects = supervisor.on(lost);
-    assert!(matches!(effects.as_slice(), [Effect::Resolve { item: 0, .. }]), "{effects:?}");
-    let late = Event::Finished { work, attempt: 1, outcome: Outcome::Done(Vec::new()) };
+    assert!(
+        matches!(effects.as_slice(), [Effect::Resolve { item: 0, .. }]),
+        "{effects:?}"
+    );
+    let late = Event::Finished {
+        work,
+        attempt: 1,
+        outcome: Outcome::Done(Vec::new()),
+    };
     assert_eq!(supervisor.on(late), []);
-    let effects = supervisor.on(Event::Resolved { item: 0, result: Ok(located(&name)) });
-    assert!(matches!(effects.as_slice(), [Effect::StartMap { attempt: 2, .. }]), "{effects:?}");
+    let effects = supervisor.on(Event::Resolved {
+        item: 0,
+        result: Ok(located(&name)),
+    });
+    assert!(
+        matches!(effects.as_slice(), [Effect::StartMap { attempt: 2, .. }]),
+        "{effects:?}"
+    );
     assert_eq!(supervisor.view().stats.retries, 1);
 }
 
@@ -134,7 +188,10 @@ fn a_report_about_an_attempt_that_was_given_up_says_nothing() {
 fn only_so_many_tasks_are_handed_out_at_a_time() {
     let mut supervisor = supervisor(MAP);
     let many: Vec<String> = (0..1000).map(|n| format!("/u/stor/{n}")).collect();
-    let effects = supervisor.on(Event::AddInputs { ticket: 1, names: many });
+    let effects = supervisor.on(Event::AddInputs {
+        ticket: 1,
+        names: many,
+    });
     let mut effects = supervisor.on(written(&effects));
     let mut started = 0;
     loop {
@@ -152,7 +209,10 @@ fn only_so_many_tasks_are_handed_out_at_a_time() {
             let result = Ok(located(&name));
             effects.extend(supervisor.on(Event::Resolved { item, result }));
         }
-        started += effects.iter().filter(|e| matches!(e, Effect::StartMap { .. })).count();
+        started += effects
+            .iter()
+            .filter(|e| matches!(e, Effect::StartMap { .. }))
+            .count();
     }
     assert_eq!(started, TASKS_MAX);
 }
@@ -165,6 +225,8 @@ fn an_open_input_is_closed_when_nobody_uses_it() {
     assert!(effects.contains(&Effect::Done));
 }
 
+type Feed = (Vec<Arc<str>>, bool);
+
 /// The world around a supervisor: what it asked for and nobody has done yet, and what is durable.
 struct World {
     rng: SmallRng,
@@ -173,7 +235,8 @@ struct World {
     supervisor: Supervisor,
     log: Vec<Segment>,
     todo: Vec<Effect>,
-    feeds: BTreeMap<(usize, u8), (Vec<Arc<str>>, bool)>,
+    /// For each reducer its inputs, and whether these are all.
+    feeds: BTreeMap<(usize, u8), Feed>,
     /// What each committed reducer was given, known when it finishes.
     read: BTreeMap<(usize, u8), Vec<Arc<str>>>,
     deleted: BTreeSet<Arc<str>>,
@@ -182,7 +245,11 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let phases = [(PhaseKind::Map, 1), (PhaseKind::Reduce, 3), (PhaseKind::Map, 1)];
+        let phases = [
+            (PhaseKind::Map, 1),
+            (PhaseKind::Reduce, 3),
+            (PhaseKind::Map, 1),
+        ];
         let definition = definition(&phases);
         let id = JobId::random();
         let supervisor = Supervisor::new(id, 3, Ledger::new(id, &definition), Vec::new());
@@ -203,8 +270,16 @@ impl World {
     fn tell(&mut self, event: Event) {
         for effect in self.supervisor.on(event) {
             match effect {
-                Effect::Feed { phase, index, input } => {
-                    self.feeds.entry((phase, index)).or_default().0.push(input.name);
+                Effect::Feed {
+                    phase,
+                    index,
+                    input,
+                } => {
+                    self.feeds
+                        .entry((phase, index))
+                        .or_default()
+                        .0
+                        .push(input.name);
                 }
                 Effect::CloseFeed { phase, index } => {
                     self.feeds.entry((phase, index)).or_default().1 = true;
@@ -227,9 +302,10 @@ impl World {
         for segment in &self.log {
             ledger.apply(segment).unwrap();
         }
-        let wanted = ledger.open_items().into_iter().any(|id| {
-            ledger.item(id).is_some_and(|item| item.name == *name)
-        });
+        let wanted = ledger
+            .open_items()
+            .into_iter()
+            .any(|id| ledger.item(id).is_some_and(|item| item.name == *name));
         assert!(!wanted, "{name} is deleted while somebody wants it");
     }
 
@@ -250,14 +326,31 @@ impl World {
                 let result = Ok(located(&name));
                 self.tell(Event::Resolved { item, result });
             }
-            Effect::StartMap { item, attempt, located, .. } => {
-                let outputs = (0..located.name.len() % 3).map(|n| self.stored(item, n)).collect();
+            Effect::StartMap {
+                item,
+                attempt,
+                located,
+                ..
+            } => {
+                let outputs = (0..located.name.len() % 3)
+                    .map(|n| self.stored(item, n))
+                    .collect();
                 self.finish(Work::Item(item), attempt, outputs);
             }
-            Effect::StartReduce { phase, index, attempt, open } => {
+            Effect::StartReduce {
+                phase,
+                index,
+                attempt,
+                open,
+            } => {
                 let (inputs, closed) = self.feeds.entry((phase, index)).or_default().clone();
                 if !closed {
-                    let again = Effect::StartReduce { phase, index, attempt, open };
+                    let again = Effect::StartReduce {
+                        phase,
+                        index,
+                        attempt,
+                        open,
+                    };
                     return self.todo.push(again);
                 }
                 self.read.insert((phase, index), inputs);
@@ -279,7 +372,11 @@ impl World {
             1 => Outcome::Failed(TaskError::internal()),
             _ => Outcome::Done(outputs),
         };
-        self.tell(Event::Finished { work, attempt, outcome });
+        self.tell(Event::Finished {
+            work,
+            attempt,
+            outcome,
+        });
     }
 
     fn stored(&self, item: u64, n: usize) -> Output {
@@ -327,7 +424,9 @@ fn whatever_crashes_nothing_is_lost_and_nothing_counts_twice() {
 fn one_life(seed: u64) {
     let mut world = World::new(seed);
     world.tell(Event::Begin);
-    let inputs: Vec<String> = (0..20).map(|n| format!("/u/stor/{}", "x".repeat(n))).collect();
+    let inputs: Vec<String> = (0..20)
+        .map(|n| format!("/u/stor/{}", "x".repeat(n)))
+        .collect();
     // Inputs are added until the log has them: a caller whose request a crash cut off asks again.
     let mut added = 0;
     let mut steps = 0;
@@ -335,7 +434,9 @@ fn one_life(seed: u64) {
         steps += 1;
         assert!(steps < 100_000, "seed {seed}: no end in sight");
         let recorded = world.log.iter().flat_map(|s| &s.entries);
-        let recorded = recorded.filter(|e| matches!(e, Entry::Inputs { .. })).count();
+        let recorded = recorded
+            .filter(|e| matches!(e, Entry::Inputs { .. }))
+            .count();
         if added < inputs.len() && recorded == added && world.rng.random_ratio(1, 3) {
             let names = vec![inputs[added].clone()];
             world.tell(Event::AddInputs { ticket: 0, names });
@@ -347,7 +448,9 @@ fn one_life(seed: u64) {
         if world.rng.random_ratio(1, 60) {
             world.crash();
             let recorded = world.log.iter().flat_map(|s| &s.entries);
-            added = recorded.filter(|e| matches!(e, Entry::Inputs { .. })).count();
+            added = recorded
+                .filter(|e| matches!(e, Entry::Inputs { .. }))
+                .count();
         }
         world.step();
     }
@@ -364,20 +467,50 @@ fn check(world: &World, inputs: &[String], seed: u64) {
         })
         .collect();
     let works: BTreeSet<String> = commits.iter().map(|c| format!("{:?}", c.work)).collect();
-    assert_eq!(works.len(), commits.len(), "seed {seed}: work committed twice");
+    assert_eq!(
+        works.len(),
+        commits.len(),
+        "seed {seed}: work committed twice"
+    );
     let of_phase = |phase| commits.iter().filter(move |c| c.phase == phase);
-    assert_eq!(of_phase(0).count(), inputs.len(), "seed {seed}: inputs lost or doubled");
-    assert_eq!(of_phase(1).count(), 3, "seed {seed}: reducers lost or doubled");
-    let made: BTreeSet<String> =
-        of_phase(0).flat_map(|c| &c.outputs).map(|o| o.name.clone()).collect();
-    let read: Vec<String> = world.read.values().flatten().map(ToString::to_string).collect();
-    assert_eq!(read.len(), made.len(), "seed {seed}: inputs of reducers lost or doubled");
-    assert_eq!(read.into_iter().collect::<BTreeSet<_>>(), made, "seed {seed}");
+    assert_eq!(
+        of_phase(0).count(),
+        inputs.len(),
+        "seed {seed}: inputs lost or doubled"
+    );
+    assert_eq!(
+        of_phase(1).count(),
+        3,
+        "seed {seed}: reducers lost or doubled"
+    );
+    let made: BTreeSet<String> = of_phase(0)
+        .flat_map(|c| &c.outputs)
+        .map(|o| o.name.clone())
+        .collect();
+    let read: Vec<String> = world
+        .read
+        .values()
+        .flatten()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        read.len(),
+        made.len(),
+        "seed {seed}: inputs of reducers lost or doubled"
+    );
+    assert_eq!(
+        read.into_iter().collect::<BTreeSet<_>>(),
+        made,
+        "seed {seed}"
+    );
     let reduced = of_phase(1).flat_map(|c| &c.outputs).count();
     assert_eq!(of_phase(2).count(), reduced, "seed {seed}");
     // Whatever was consumed is gone.
     for name in made {
-        assert!(world.deleted.contains(name.as_str()), "seed {seed}: {name} left behind");
+        assert!(
+            world.deleted.contains(name.as_str()),
+            "seed {seed}: {name} left behind"
+        );
     }
     let stats = world.supervisor.view().stats;
     assert_eq!(stats.tasks, stats.tasks_done, "seed {seed}");

@@ -70,7 +70,11 @@ async fn emit(
 ) -> Result<StatusCode, FrontDoorError> {
     // A name without a leading slash is as wrong as any other; the next phase says so.
     let path = encode_path(object);
-    let path = if path.starts_with('/') { path } else { format!("/{path}") };
+    let path = if path.starts_with('/') {
+        path
+    } else {
+        format!("/{path}")
+    };
     let mut request = manta
         .request(Method::PUT, &path, None)
         .header("x-manta-reference", "true")

@@ -198,7 +198,10 @@ async fn make_parents(manta: &FrontDoor, object: &str) -> Result<(), FrontDoorEr
         let directory = object.get(..end).unwrap_or_default();
         let request = manta
             .request(Method::PUT, &encode_path(directory), None)
-            .header(http::header::CONTENT_TYPE, "application/json; type=directory")
+            .header(
+                http::header::CONTENT_TYPE,
+                "application/json; type=directory",
+            )
             .header(CONTENT_LENGTH, 0);
         manta.call(request, crate::front_door::empty()).await?;
     }
@@ -226,7 +229,13 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_refused() {
-        for bad in [&["-x"][..], &["-f"], &["-r", "a"], &["-H", "nocolon"], &["/a", "/b"]] {
+        for bad in [
+            &["-x"][..],
+            &["-f"],
+            &["-r", "a"],
+            &["-H", "nocolon"],
+            &["/a", "/b"],
+        ] {
             assert!(args(bad).is_err(), "{bad:?}");
         }
     }

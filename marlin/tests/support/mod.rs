@@ -4,45 +4,52 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use libmanta::mahi::{Identity, Principal};
 use libmanta::mako::Shark;
 use libmanta::marlin::{
     JobDefinition, JobError, JobList, JobState, JobStatus, Jobs, NewJob, Phase, PhaseKind,
 };
-use libmanta::moray::{Buckets, MakeDirectory, Moray, Namespace, shard::Shard};
+use libmanta::moray::{
+    BatchError, Buckets, MakeDirectory, Moray, MorayError, Namespace, Record, RecordKey, Write,
+    shard::Shard,
+};
 use libmanta::triton::Zones;
 use libmanta::{Account, Clock, JobId, ObjectKey, StorageId, SystemClock};
 use manta_client::{Auth, Client, ListOptions, Payload, PutOptions};
 use tempfile::TempDir;
 use testkit::zones::RecordingZones;
 
-pub const LOGIN: &str = "user";
+pub(crate) const LOGIN: &str = "user";
 /// Longer than anything here takes, shorter than a test runner waits.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-pub struct Store {
-    pub dir: TempDir,
-    pub zones: Arc<RecordingZones>,
-    pub account: Arc<Account>,
-    pub client: Client,
-    pub marlin: Arc<marlin::Service>,
-    pub router: Arc<electric_moray::Router>,
+pub(crate) struct Store {
+    pub(crate) dir: TempDir,
+    pub(crate) zones: Arc<RecordingZones>,
+    pub(crate) account: Arc<Account>,
+    pub(crate) client: Client,
+    pub(crate) marlin: Arc<marlin::Service>,
+    pub(crate) router: Arc<electric_moray::Router>,
     identity: Arc<mahi::Service>,
     sharks: Vec<Arc<dyn Shark>>,
     front_end: muskie::Handle,
     url: String,
     clock: Arc<dyn Clock>,
+    /// While it is set, no record of marlin's can be written.
+    pub(crate) failing: Arc<AtomicBool>,
 }
 
 impl Store {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with_zones(4).await
     }
 
-    pub async fn with_zones(zones: usize) -> Self {
+    pub(crate) async fn with_zones(zones: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let names = ["1.moray.test".to_owned(), "2.moray.test".to_owned()];
@@ -53,10 +60,13 @@ impl Store {
         let ring = electric_moray::Ring::new(64, &names).unwrap();
         let router = Arc::new(electric_moray::Router::new(ring, shards.collect()).unwrap());
         let buckets: Arc<dyn Buckets> = router.clone();
-        let identity =
-            mahi::Service::open(Arc::clone(&buckets), mahi::Config::new([7; 32]), clock.clone())
-                .await
-                .unwrap();
+        let identity = mahi::Service::open(
+            Arc::clone(&buckets),
+            mahi::Config::new([7; 32]),
+            clock.clone(),
+        )
+        .await
+        .unwrap();
         let account = mahi::NewAccount {
             login: LOGIN.to_owned(),
             operator: false,
@@ -65,13 +75,17 @@ impl Store {
         let sharks: Vec<Arc<dyn Shark>> = (1..=2)
             .map(|n| {
                 let id = StorageId::new(&format!("{n}.stor.test"));
-                let config = mako::Config::new(id, format!("az{n}"), dir.path().join(format!("stor{n}")));
+                let config =
+                    mako::Config::new(id, format!("az{n}"), dir.path().join(format!("stor{n}")));
                 mako::Store::open(config).unwrap() as Arc<dyn Shark>
             })
             .collect();
-        let listener = muskie::Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = muskie::Listener::bind("127.0.0.1:0".parse().unwrap())
+            .await
+            .unwrap();
         let url = format!("http://{}", listener.local_addr());
         let zones = RecordingZones::new(zones);
+        let failing = Arc::new(AtomicBool::new(false));
         let tools = tools_dir(dir.path());
         let principal = principal(&account);
         let token = identity.mint_token(&principal);
@@ -83,7 +97,7 @@ impl Store {
         .unwrap();
         let marlin = marlin::start(
             config(&url, dir.path(), &tools),
-            deps(&zones, &router, &identity, &sharks, &clock),
+            deps(&zones, &router, &identity, &sharks, &clock, &failing),
         )
         .await
         .unwrap();
@@ -111,51 +125,65 @@ impl Store {
             front_end,
             url,
             clock,
+            failing,
         }
     }
 
     /// Ends marlin in the middle of whatever it does and starts it anew over the same records.
-    pub async fn restart_marlin(&mut self) {
+    pub(crate) async fn restart_marlin(&mut self) {
         self.marlin.shutdown().await;
         self.marlin = marlin::start(
             config(&self.url, self.dir.path(), &tools_dir(self.dir.path())),
-            deps(&self.zones, &self.router, &self.identity, &self.sharks, &self.clock),
+            deps(
+                &self.zones,
+                &self.router,
+                &self.identity,
+                &self.sharks,
+                &self.clock,
+                &self.failing,
+            ),
         )
         .await
         .unwrap();
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.marlin.shutdown().await;
         self.front_end.shutdown().await;
         self.zones.shutdown().await;
     }
 
-    pub async fn put(&self, path: &str, content: impl AsRef<[u8]>) {
+    pub(crate) async fn put(&self, path: &str, content: impl AsRef<[u8]>) {
         let content = bytes::Bytes::copy_from_slice(content.as_ref());
         let options = PutOptions {
             parents: true,
             ..PutOptions::default()
         };
-        self.client.put(path, Payload::Bytes(content), options).await.unwrap();
+        self.client
+            .put(path, Payload::Bytes(content), options)
+            .await
+            .unwrap();
     }
 
-    pub async fn get(&self, path: &str) -> String {
+    pub(crate) async fn get(&self, path: &str) -> String {
         let download = self.client.get(path, http::HeaderMap::new()).await;
         let download = download.unwrap_or_else(|error| panic!("{path}: {error}"));
         String::from_utf8(download.bytes(1 << 24).await.unwrap()).unwrap()
     }
 
-    pub async fn exists(&self, path: &str) -> bool {
+    pub(crate) async fn exists(&self, path: &str) -> bool {
         self.client.get(path, http::HeaderMap::new()).await.is_ok()
     }
 
     /// Every object below a directory.
-    pub async fn objects(&self, directory: &str) -> Vec<String> {
+    pub(crate) async fn objects(&self, directory: &str) -> Vec<String> {
         let mut found = Vec::new();
         let mut left = vec![directory.to_owned()];
         while let Some(directory) = left.pop() {
-            let mut listing = self.client.list(&directory, ListOptions::default()).unwrap();
+            let mut listing = self
+                .client
+                .list(&directory, ListOptions::default())
+                .unwrap();
             while let Some(entry) = listing.next().await.unwrap() {
                 let path = format!("{directory}/{}", entry.name);
                 match entry.kind {
@@ -169,7 +197,15 @@ impl Store {
     }
 
     /// Creates a job as the front door does, with its directories.
-    pub async fn create(&self, phases: Vec<Phase>) -> JobId {
+    pub(crate) async fn create(&self, phases: Vec<Phase>) -> JobId {
+        self.create_with(phases, None).await
+    }
+
+    pub(crate) async fn create_with(
+        &self,
+        phases: Vec<Phase>,
+        options: Option<serde_json::Value>,
+    ) -> JobId {
         let principal = principal(&self.account);
         let job = NewJob {
             owner: self.account.id,
@@ -179,7 +215,7 @@ impl Store {
                 name: "test".to_owned(),
                 transient: false,
                 phases,
-                options: None,
+                options: options.and_then(|options| options.as_object().cloned()),
             },
         };
         let id = self.marlin.create(job).await.unwrap();
@@ -196,21 +232,21 @@ impl Store {
         id
     }
 
-    pub async fn add(&self, id: JobId, names: &[&str]) -> Result<(), JobError> {
+    pub(crate) async fn add(&self, id: JobId, names: &[&str]) -> Result<(), JobError> {
         let names = names.iter().map(ToString::to_string).collect();
         self.marlin.add_inputs(self.account.id, id, names).await
     }
 
-    pub async fn end(&self, id: JobId) -> Result<(), JobError> {
+    pub(crate) async fn end(&self, id: JobId) -> Result<(), JobError> {
         self.marlin.end_input(self.account.id, id).await
     }
 
-    pub async fn status(&self, id: JobId) -> JobStatus {
+    pub(crate) async fn status(&self, id: JobId) -> JobStatus {
         self.marlin.status(self.account.id, id).await.unwrap()
     }
 
     /// Runs a job to its end.
-    pub async fn run(&self, phases: Vec<Phase>, inputs: &[&str]) -> Finished {
+    pub(crate) async fn run(&self, phases: Vec<Phase>, inputs: &[&str]) -> Finished {
         let id = self.create(phases).await;
         self.add(id, inputs).await.unwrap();
         self.end(id).await.unwrap();
@@ -218,7 +254,7 @@ impl Store {
     }
 
     /// Waits until a job is done and collects what it says.
-    pub async fn finish(&self, id: JobId) -> Finished {
+    pub(crate) async fn finish(&self, id: JobId) -> Finished {
         let status = self.wait(id, |status| status.state == JobState::Done).await;
         Finished {
             id,
@@ -234,7 +270,7 @@ impl Store {
         }
     }
 
-    pub async fn wait(&self, id: JobId, what: impl Fn(&JobStatus) -> bool) -> JobStatus {
+    pub(crate) async fn wait(&self, id: JobId, what: impl Fn(&JobStatus) -> bool) -> JobStatus {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let status = self.status(id).await;
@@ -246,30 +282,30 @@ impl Store {
         }
     }
 
-    pub async fn list(&self, id: JobId, what: JobList) -> Vec<String> {
+    pub(crate) async fn list(&self, id: JobId, what: JobList) -> Vec<String> {
         let lines = self.marlin.list(self.account.id, id, what).await.unwrap();
         lines.try_collect().await.unwrap()
     }
 }
 
-pub struct Finished {
-    pub id: JobId,
-    pub status: JobStatus,
-    pub outputs: Vec<String>,
-    pub failures: Vec<String>,
-    pub errors: Vec<serde_json::Value>,
+pub(crate) struct Finished {
+    pub(crate) id: JobId,
+    pub(crate) status: JobStatus,
+    pub(crate) outputs: Vec<String>,
+    pub(crate) failures: Vec<String>,
+    pub(crate) errors: Vec<serde_json::Value>,
 }
 
 impl Finished {
     /// Counters, lists and errors agree. Source: marlin.md section 1.4.
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         let stats = self.status.stats;
         assert_eq!(stats.outputs, self.outputs.len() as u64, "{stats:?}");
         assert_eq!(stats.errors, self.errors.len() as u64, "{stats:?}");
         assert_eq!(stats.tasks, stats.tasks_done, "{stats:?}");
     }
 
-    pub fn error(&self) -> (&str, &str) {
+    pub(crate) fn error(&self) -> (&str, &str) {
         assert_eq!(self.errors.len(), 1, "{:?}", self.errors);
         (
             self.errors[0]["code"].as_str().unwrap(),
@@ -278,7 +314,7 @@ impl Finished {
     }
 }
 
-pub fn map(exec: &str) -> Phase {
+pub(crate) fn map(exec: &str) -> Phase {
     Phase {
         kind: PhaseKind::Map,
         exec: exec.to_owned(),
@@ -292,7 +328,7 @@ pub fn map(exec: &str) -> Phase {
     }
 }
 
-pub fn reduce(exec: &str, count: u8) -> Phase {
+pub(crate) fn reduce(exec: &str, count: u8) -> Phase {
     Phase {
         kind: PhaseKind::Reduce,
         count: Some(count),
@@ -312,6 +348,7 @@ fn principal(account: &Account) -> Principal {
 fn config(url: &str, dir: &Path, tools: &Path) -> marlin::Config {
     marlin::Config {
         tools_dir: tools.display().to_string(),
+        input_idle: Duration::from_secs(3),
         zone_idle: Duration::from_millis(200),
         ..marlin::Config::new(url, dir.to_owned())
     }
@@ -323,10 +360,14 @@ fn deps(
     identity: &Arc<mahi::Service>,
     sharks: &[Arc<dyn Shark>],
     clock: &Arc<dyn Clock>,
+    failing: &Arc<AtomicBool>,
 ) -> marlin::Deps {
     marlin::Deps {
         zones: Ok(Arc::clone(zones) as Arc<dyn Zones>),
-        buckets: router.clone(),
+        buckets: Arc::new(FailingBuckets {
+            inner: router.clone(),
+            failing: Arc::clone(failing),
+        }),
         namespace: router.clone(),
         identity: identity.clone(),
         sharks: sharks.to_vec(),
@@ -343,10 +384,56 @@ fn tools_dir(dir: &Path) -> PathBuf {
         let test = std::env::current_exe().unwrap();
         let target = test.parent().and_then(Path::parent).unwrap();
         let program = target.join("examples/in_zone_tools");
-        assert!(program.is_file(), "{} is built with the tests", program.display());
+        assert!(
+            program.is_file(),
+            "{} is built with the tests",
+            program.display()
+        );
         for name in marlin::tools::NAMES {
             std::os::unix::fs::symlink(&program, tools.join(name)).unwrap();
         }
     }
     tools
+}
+
+/// Records that cannot be written while the test says so.
+#[derive(Debug)]
+struct FailingBuckets {
+    inner: Arc<electric_moray::Router>,
+    failing: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Buckets for FailingBuckets {
+    async fn get(&self, key: &RecordKey) -> Result<Option<Record>, MorayError> {
+        self.inner.get(key).await
+    }
+
+    async fn batch(&self, writes: Vec<Write>) -> Result<(), BatchError> {
+        if self.failing.load(Ordering::SeqCst) {
+            return Err(BatchError::Moray(MorayError::Overloaded {
+                shard: "test".to_owned(),
+            }));
+        }
+        self.inner.batch(writes).await
+    }
+
+    async fn scan(
+        &self,
+        bucket: &str,
+        route: &str,
+        from: &str,
+        limit: usize,
+    ) -> Result<Vec<Record>, MorayError> {
+        self.inner.scan(bucket, route, from, limit).await
+    }
+
+    async fn scan_all(
+        &self,
+        bucket: &str,
+        after: Option<(&str, &str)>,
+        limit: usize,
+    ) -> Result<Vec<Record>, MorayError> {
+        self.inner.scan_all(bucket, after, limit).await
+    }
 }

@@ -15,7 +15,9 @@ pub(crate) async fn handle(
 ) -> Result<Reply> {
     let head = request.head.clone();
     let condition = conditions::parse(&head.headers);
-    condition.check(target.entry.as_ref()).map_err(Error::Precondition)?;
+    condition
+        .check(target.entry.as_ref())
+        .map_err(Error::Precondition)?;
     let moray = request.server.moray.clone();
     let removed = request
         .server

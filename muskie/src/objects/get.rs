@@ -29,7 +29,9 @@ pub(crate) async fn handle(
     target: Target,
     exchange: &mut Exchange,
 ) -> Result<Reply> {
-    let gone = || Error::NotFound { path: request.path() };
+    let gone = || Error::NotFound {
+        path: request.path(),
+    };
     let mut entry = target.entry.ok_or_else(gone)?;
     for _ in 0..LOOKUPS_MAX {
         exchange.found(Some(&entry));
@@ -41,7 +43,13 @@ pub(crate) async fn handle(
         // No copy can be read. That is as it should be if the object was replaced meanwhile and its bytes
         // collected; then the new one is the answer.
         let seen = object.object_id;
-        let now = request.server.moray.lookup(&target.key).await?.entry.ok_or_else(gone)?;
+        let now = request
+            .server
+            .moray
+            .lookup(&target.key)
+            .await?
+            .entry
+            .ok_or_else(gone)?;
         if now.object().is_some_and(|object| object.object_id == seen) {
             tracing::error!(object_id = %seen, key = %target.key, "no copy can be read");
             return Err(Error::StorageExhausted);
@@ -67,11 +75,17 @@ async fn respond(
     }
     if !content_type::acceptable(head.header("accept").as_deref(), &object.content_type) {
         let content_type = object.content_type.clone();
-        return Err(Error::NotAcceptable { path: request.path(), content_type });
+        return Err(Error::NotAcceptable {
+            path: request.path(),
+            content_type,
+        });
     }
     let mut reply = Reply::empty(StatusCode::OK);
     stored_headers::restore(&entry.headers, &head.headers, "GET", &mut reply.headers);
-    reply.set(DURABILITY_LEVEL.clone(), HeaderValue::from(object.copies.len()));
+    reply.set(
+        DURABILITY_LEVEL.clone(),
+        HeaderValue::from(object.copies.len()),
+    );
     reply.set_text(CONTENT_TYPE, &object.content_type);
     if let Some(disposition) = &object.content_disposition {
         reply.set_text(CONTENT_DISPOSITION, disposition);
@@ -99,7 +113,9 @@ async fn respond(
         return Ok(None);
     };
     if reader.is_small() {
-        let Ok(bytes) = reader.read_all().await else { return Ok(None) };
+        let Ok(bytes) = reader.read_all().await else {
+            return Ok(None);
+        };
         exchange.sharks = vec![reader.storage_id().clone()];
         reply.content = Content::Full(bytes);
     } else {
@@ -118,6 +134,11 @@ fn whole(reply: &mut Reply, object: &Object) {
 fn part(reply: &mut Reply, object: &Object, range: &Range<u64>) {
     reply.status = StatusCode::PARTIAL_CONTENT;
     reply.set(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
-    let text = format!("bytes {}-{}/{}", range.start, range.end - 1, object.size_bytes);
+    let text = format!(
+        "bytes {}-{}/{}",
+        range.start,
+        range.end - 1,
+        object.size_bytes
+    );
     reply.set_text(CONTENT_RANGE, &text);
 }

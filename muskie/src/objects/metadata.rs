@@ -27,16 +27,25 @@ pub(crate) async fn handle(
     let head = request.head.clone();
     let on_directory = target.is_directory();
     if let Some(header) = ABOUT_BYTES.into_iter().find(|name| head.has(name)) {
-        return Err(Error::InvalidUpdate { header, on_directory });
+        return Err(Error::InvalidUpdate {
+            header,
+            on_directory,
+        });
     }
     if target.entry.is_none() && !on_directory {
         if target.parent == Parent::Object {
-            return Err(Error::ParentNotDirectory { parent: head.path.parent().to_owned() });
+            return Err(Error::ParentNotDirectory {
+                parent: head.path.parent().to_owned(),
+            });
         }
-        return Err(Error::NotFound { path: request.path() });
+        return Err(Error::NotFound {
+            path: request.path(),
+        });
     }
     let condition = conditions::parse(&head.headers);
-    condition.check(target.entry.as_ref()).map_err(Error::Precondition)?;
+    condition
+        .check(target.entry.as_ref())
+        .map_err(Error::Precondition)?;
     check_role_tags(&head)?;
     body.discard().await?;
     let content_disposition = match head.header("content-disposition") {

@@ -44,12 +44,16 @@ pub(crate) async fn handle(
 ) -> Result<Reply> {
     let server = request.server;
     let head = request.head;
-    let Some(caller) = request.principal() else { return Err(request.forbidden()) };
+    let Some(caller) = request.principal() else {
+        return Err(request.forbidden());
+    };
     let wishes = Wishes::parse(head, server)?;
     check_target(request, &target)?;
     check_role_tags(head)?;
     let condition = conditions::parse(&head.headers);
-    condition.check(target.entry.as_ref()).map_err(Error::Precondition)?;
+    condition
+        .check(target.entry.as_ref())
+        .map_err(Error::Precondition)?;
 
     let object_id = ObjectId::random();
     exchange.object_id = Some(object_id);
@@ -60,10 +64,19 @@ pub(crate) async fn handle(
 
     let computed_md5 = base64_value(&upload.md5);
     let replaced = server
-        .to_the_end(commit(server.clone(), head.clone(), upload.replicas, entry, condition))
+        .to_the_end(commit(
+            server.clone(),
+            head.clone(),
+            upload.replicas,
+            entry,
+            condition,
+        ))
         .await?;
-    exchange.previous_object_id =
-        replaced.before.as_ref().and_then(Entry::object).map(|object| object.object_id);
+    exchange.previous_object_id = replaced
+        .before
+        .as_ref()
+        .and_then(Entry::object)
+        .map(|object| object.object_id);
     exchange.found(Some(&replaced.after));
     let mut reply = Reply::no_content();
     reply.set(COMPUTED_MD5.clone(), computed_md5);
@@ -82,7 +95,9 @@ struct Wishes {
 impl Wishes {
     fn parse(head: &Head, server: &Server) -> Result<Self> {
         let config = &server.config;
-        let level = head.header("durability-level").or_else(|| head.header("x-durability-level"));
+        let level = head
+            .header("durability-level")
+            .or_else(|| head.header("x-durability-level"));
         let copies = match level {
             None => config.copies_default,
             Some(text) => text
@@ -90,7 +105,9 @@ impl Wishes {
                 .parse()
                 .ok()
                 .filter(|level| (1..=config.copies_max).contains(level))
-                .ok_or(Error::InvalidDurabilityLevel { max: config.copies_max })?,
+                .ok_or(Error::InvalidDurabilityLevel {
+                    max: config.copies_max,
+                })?,
         };
         let max_bytes = match head.header("max-content-length") {
             None => None,
@@ -99,7 +116,10 @@ impl Wishes {
                 Err(_) => return Err(Error::InvalidMaxContentLength { value }),
             },
         };
-        Ok(Self { copies: usize::from(copies), max_bytes })
+        Ok(Self {
+            copies: usize::from(copies),
+            max_bytes,
+        })
     }
 }
 
@@ -107,18 +127,24 @@ fn check_target(request: &Request<'_>, target: &Target) -> Result<()> {
     let head = request.head;
     if target.is_directory() {
         if let Some(header) = ABOUT_BYTES.into_iter().find(|name| head.has(name)) {
-            return Err(Error::InvalidUpdate { header, on_directory: true });
+            return Err(Error::InvalidUpdate {
+                header,
+                on_directory: true,
+            });
         }
-        return Err(Error::IsDirectory { method: request.method(), path: request.path() });
+        return Err(Error::IsDirectory {
+            method: request.method(),
+            path: request.path(),
+        });
     }
     match target.parent {
         Parent::Directory => Ok(()),
-        Parent::Object => {
-            Err(Error::ParentNotDirectory { parent: head.path.parent().to_owned() })
-        }
-        Parent::Missing => {
-            Err(Error::DirectoryDoesNotExist { parent: head.path.parent().to_owned() })
-        }
+        Parent::Object => Err(Error::ParentNotDirectory {
+            parent: head.path.parent().to_owned(),
+        }),
+        Parent::Missing => Err(Error::DirectoryDoesNotExist {
+            parent: head.path.parent().to_owned(),
+        }),
     }
 }
 
@@ -139,7 +165,11 @@ async fn receive(
     body: &mut RequestBody,
 ) -> Result<Upload> {
     if body.length() == Some(0) {
-        return Ok(Upload { replicas: None, size_bytes: 0, md5: Md5::digest(b"").into() });
+        return Ok(Upload {
+            replicas: None,
+            size_bytes: 0,
+            md5: Md5::digest(b"").into(),
+        });
     }
     let _permit = server.uploads.try_acquire().map_err(|_| Error::Throttled)?;
     let _counted = Counted::new(server);
@@ -149,7 +179,12 @@ async fn receive(
         (None, None) => Length::Open(server.config.chunked_bytes_max),
     };
     let max_bytes = length.max_bytes();
-    let object = NewObject { creator, object_id, copies: wishes.copies, length };
+    let object = NewObject {
+        creator,
+        object_id,
+        copies: wishes.copies,
+        length,
+    };
     let mut replicas = Replicas::open(server, object).await?;
     exchange.sharks = replicas.storage_ids();
     let mut hash = Hash::default();
@@ -157,7 +192,9 @@ async fn receive(
     while let Some(bytes) = body.next().await? {
         size_bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if size_bytes > max_bytes {
-            return Err(Error::MaxContentLengthExceeded { received_bytes: size_bytes });
+            return Err(Error::MaxContentLengthExceeded {
+                received_bytes: size_bytes,
+            });
         }
         let (hashed, written) =
             futures_util::join!(hash.update(&bytes), replicas.write(server, &bytes));
@@ -166,7 +203,11 @@ async fn receive(
     }
     // A chunked body may turn out to be empty.
     let replicas = (size_bytes > 0).then_some(replicas);
-    Ok(Upload { replicas, size_bytes, md5: hash.finish() })
+    Ok(Upload {
+        replicas,
+        size_bytes,
+        md5: hash.finish(),
+    })
 }
 
 /// Shows an upload in the metrics for as long as it lasts.
@@ -210,12 +251,15 @@ impl Hash {
 }
 
 fn check_md5(head: &Head, computed: &[u8; 16]) -> Result<()> {
-    let Some(sent) = head.header("content-md5") else { return Ok(()) };
+    let Some(sent) = head.header("content-md5") else {
+        return Ok(());
+    };
     match STANDARD.decode(sent.trim()) {
         Ok(bytes) if bytes == computed => Ok(()),
-        Ok(bytes) if bytes.len() == computed.len() => {
-            Err(Error::ContentMd5Mismatch { computed: STANDARD.encode(computed), sent })
-        }
+        Ok(bytes) if bytes.len() == computed.len() => Err(Error::ContentMd5Mismatch {
+            computed: STANDARD.encode(computed),
+            sent,
+        }),
         _ => Err(Error::ContentMd5Invalid),
     }
 }
@@ -236,7 +280,13 @@ fn entry(
         None => None,
     };
     let content_type = content_type::stored(head.header("content-type").as_deref())
-        .or_else(|| target.entry.as_ref()?.object().map(|object| object.content_type.clone()))
+        .or_else(|| {
+            target
+                .entry
+                .as_ref()?
+                .object()
+                .map(|object| object.content_type.clone())
+        })
         .unwrap_or_else(|| content_type::DEFAULT.to_owned());
     let mut headers = stored_headers::collect(&head.headers);
     if target.key.is_public() {
@@ -254,7 +304,11 @@ fn entry(
             content_type,
             content_disposition,
             creator,
-            copies: upload.replicas.as_ref().map(Replicas::storage_ids).unwrap_or_default(),
+            copies: upload
+                .replicas
+                .as_ref()
+                .map(Replicas::storage_ids)
+                .unwrap_or_default(),
         }),
     })
 }
@@ -272,7 +326,11 @@ async fn commit(
         None => None,
     };
     let directory_entries_max = server.config.directory_entries_max;
-    let put = PutObject { entry, condition, directory_entries_max };
+    let put = PutObject {
+        entry,
+        condition,
+        directory_entries_max,
+    };
     match server.moray.put_object(put).await {
         Ok(replaced) => Ok(replaced),
         Err(error) => {

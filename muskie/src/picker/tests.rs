@@ -22,7 +22,10 @@ struct Node {
 impl Node {
     fn refuse<T>(&self) -> Result<T, SharkError> {
         let reason = String::from("only described");
-        Err(SharkError::Unavailable { storage_id: self.id.clone(), reason })
+        Err(SharkError::Unavailable {
+            storage_id: self.id.clone(),
+            reason,
+        })
     }
 }
 
@@ -65,12 +68,24 @@ impl Shark for Node {
 }
 
 fn node(id: &str, datacenter: &str, available_bytes: u64) -> Arc<dyn Shark> {
-    let capacity = Capacity { total_bytes: 1 << 40, available_bytes, writable: available_bytes > 0 };
-    Arc::new(Node { id: StorageId::new(id), datacenter: datacenter.to_owned(), capacity })
+    let capacity = Capacity {
+        total_bytes: 1 << 40,
+        available_bytes,
+        writable: available_bytes > 0,
+    };
+    Arc::new(Node {
+        id: StorageId::new(id),
+        datacenter: datacenter.to_owned(),
+        capacity,
+    })
 }
 
 fn wanted(copies: usize, room_bytes: u64) -> Wanted<'static> {
-    Wanted { copies, room_bytes, except: &[] }
+    Wanted {
+        copies,
+        room_bytes,
+        except: &[],
+    }
 }
 
 fn names(chosen: &[Arc<dyn Shark>]) -> Vec<String> {
@@ -85,8 +100,12 @@ fn rng() -> SmallRng {
 
 #[test]
 fn copies_go_to_different_datacenters() {
-    let sharks =
-        [node("1", "a", 100), node("2", "a", 1_000_000), node("3", "b", 100), node("4", "c", 100)];
+    let sharks = [
+        node("1", "a", 100),
+        node("2", "a", 1_000_000),
+        node("3", "b", 100),
+        node("4", "c", 100),
+    ];
     let mut rng = rng();
     for copies in 1..=4 {
         for _ in 0..500 {
@@ -102,7 +121,11 @@ fn copies_go_to_different_datacenters() {
 
 #[test]
 fn nodes_are_chosen_in_proportion_to_their_room() {
-    let sharks = [node("1", "a", 1000), node("2", "a", 3000), node("3", "b", 4000)];
+    let sharks = [
+        node("1", "a", 1000),
+        node("2", "a", 3000),
+        node("3", "b", 4000),
+    ];
     let mut counts: HashMap<String, u32> = HashMap::new();
     let mut rng = rng();
     for _ in 0..10_000 {
@@ -112,7 +135,10 @@ fn nodes_are_chosen_in_proportion_to_their_room() {
     }
     for (name, expected) in [("1", 1250.0), ("2", 3750.0), ("3", 5000.0)] {
         let got = f64::from(counts[name]);
-        assert!((got - expected).abs() < 300.0, "{name}: {got}, expected about {expected}");
+        assert!(
+            (got - expected).abs() < 300.0,
+            "{name}: {got}, expected about {expected}"
+        );
     }
 }
 
@@ -122,10 +148,17 @@ fn room_and_numbers_are_told_apart() {
     let error = |w| pick(&sharks, w, &mut rng()).map(|c| names(&c)).unwrap_err();
     assert_eq!(error(wanted(2, 60)), PickError::NotEnoughSpace);
     assert_eq!(error(wanted(3, 1)), PickError::NotEnoughNodes);
-    assert_eq!(names(&pick(&sharks, wanted(2, 50), &mut rng()).unwrap()), ["1", "2"]);
+    assert_eq!(
+        names(&pick(&sharks, wanted(2, 50), &mut rng()).unwrap()),
+        ["1", "2"]
+    );
     let except = [StorageId::new("1")];
     assert_eq!(
-        error(Wanted { copies: 2, room_bytes: 1, except: &except }),
+        error(Wanted {
+            copies: 2,
+            room_bytes: 1,
+            except: &except
+        }),
         PickError::NotEnoughNodes
     );
 }
@@ -134,7 +167,9 @@ fn room_and_numbers_are_told_apart() {
 fn two_copies_never_share_the_only_datacenter_that_is_left() {
     let sharks = [node("1", "a", 100), node("2", "a", 100), node("3", "b", 0)];
     assert_eq!(
-        pick(&sharks, wanted(2, 1), &mut rng()).map(|c| names(&c)).unwrap_err(),
+        pick(&sharks, wanted(2, 1), &mut rng())
+            .map(|c| names(&c))
+            .unwrap_err(),
         PickError::NotEnoughNodes
     );
     // Where the whole store is one datacenter there is no better place.

@@ -10,17 +10,23 @@ use crate::store::{Store, User, start, start_with};
 
 async fn with_header(store: &Store, authorization: &str) -> Response {
     let request = Request::new("GET", "/alice/stor").header("date", http_date(0));
-    request.header("authorization", authorization).send(store.address).await
+    request
+        .header("authorization", authorization)
+        .send(store.address)
+        .await
 }
 
 fn signature(user: &User, text: &str) -> String {
-    STANDARD.encode(user.key.sign(user.key.public().default_algorithm(), text.as_bytes()).unwrap())
+    STANDARD.encode(
+        user.key
+            .sign(user.key.public().default_algorithm(), text.as_bytes())
+            .unwrap(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_headers_are_named() {
     let store = start().await;
-    let address = store.address;
     let prefix = "Invalid Signature Authorization header: ";
     for (header, message) in [
         ("Signature", "Invalid Authorization header"),
@@ -49,23 +55,35 @@ async fn malformed_headers_are_named() {
             &format!("{prefix}x-foo was not in the request"),
         ),
     ] {
-        with_header(&store, header).await.refused(400, "InvalidHeader", message).complete();
+        with_header(&store, header)
+            .await
+            .refused(400, "InvalidHeader", message)
+            .complete();
     }
     for (header, message) in [
         ("Basic YTpi", "basic is not allowed (use 'signature')"),
         ("Bearer x", "bearer is not allowed (use 'signature')"),
     ] {
-        with_header(&store, header).await.refused(403, "AuthorizationSchemeNotAllowed", message);
+        with_header(&store, header)
+            .await
+            .refused(403, "AuthorizationSchemeNotAllowed", message);
     }
     let hmac = "Signature keyId=\"/a/keys/b\",algorithm=\"hmac-sha256\",signature=\"A\"";
     let refused = with_header(&store, hmac).await.is(401);
-    assert!(refused.text().contains("HMAC-SHA256 is not a supported signing algorithm"));
+    assert!(
+        refused
+            .text()
+            .contains("HMAC-SHA256 is not a supported signing algorithm")
+    );
     let undated = Request::new("GET", "/alice/stor").header(
         "authorization",
         "Signature keyId=\"/a/keys/b\",algorithm=\"rsa-sha1\",signature=\"A\"",
     );
     let message = format!("{prefix}date was not in the request");
-    undated.send(store.address).await.refused(400, "InvalidHeader", &message);
+    undated
+        .send(store.address)
+        .await
+        .refused(400, "InvalidHeader", &message);
     store.stop().await;
 }
 
@@ -87,21 +105,33 @@ async fn strangers_and_forgeries_are_told_apart() {
     };
     let ed = "ed25519-sha512";
     get(format!("/alice/keys/{md5}"), ed, &good).await.is(200);
-    get(format!("/alice/keys/{sha256}"), ed, &good).await.is(200);
-    get(format!("/%61lice/keys/{md5}"), "ED25519-SHA512", &good).await.is(200);
+    get(format!("/alice/keys/{sha256}"), ed, &good)
+        .await
+        .is(200);
+    get(format!("/%61lice/keys/{md5}"), "ED25519-SHA512", &good)
+        .await
+        .is(200);
     let missing = get(format!("/nobody/keys/{md5}"), ed, &good).await;
     missing.refused(403, "AccountDoesNotExist", "nobody does not exist");
     let unknown = store.poseidon.key.public().md5_fingerprint();
     for fingerprint in [unknown.as_str(), "MD5:x", "SHA256:AAAA", "nonsense"] {
         let key = format!("/alice/keys/{fingerprint}");
         let message = format!("{key} does not exist");
-        get(key, ed, &good).await.refused(403, "KeyDoesNotExist", &message);
+        get(key, ed, &good)
+            .await
+            .refused(403, "KeyDoesNotExist", &message);
     }
     let user = get(format!("/alice/jo/keys/{md5}"), ed, &good).await;
     user.refused(403, "UserDoesNotExist", "alice/jo does not exist");
-    for key_id in [format!("alice/keys/{md5}"), "/alice".into(), format!("/alice/users/jo/keys/{md5}")] {
+    for key_id in [
+        format!("alice/keys/{md5}"),
+        "/alice".into(),
+        format!("/alice/users/jo/keys/{md5}"),
+    ] {
         let message = "the KeyId token you provided is invalid";
-        get(key_id, ed, &good).await.refused(403, "InvalidKeyId", message);
+        get(key_id, ed, &good)
+            .await
+            .refused(403, "InvalidKeyId", message);
     }
     let forged = signature(&store.poseidon, &format!("date: {date}"));
     for (algorithm, signature) in [
@@ -132,19 +162,37 @@ async fn dates_must_be_near_ours() {
     for offset in [-310, 310, 100_000] {
         let refused = get(http_date(offset)).await.is(400);
         let text = refused.text();
-        assert!(text.contains("InvalidHeader") && text.contains("clock skew of "), "{text}");
+        assert!(
+            text.contains("InvalidHeader") && text.contains("clock skew of "),
+            "{text}"
+        );
         assert!(text.contains("s was greater than 300s"), "{text}");
     }
     let old = http_date(-700);
     let message = format!("Date header {old} is too old");
-    get(old.clone()).await.refused(400, "RequestExpired", &message);
+    get(old.clone())
+        .await
+        .refused(400, "RequestExpired", &message);
     for nonsense in ["yesterday", "", "Sat, 99 Nov 2026 04:10:01 GMT"] {
         let refused = get(nonsense.into()).await.is(400);
-        assert!(refused.text().contains("InvalidHeader"), "{}", refused.text());
+        assert!(
+            refused.text().contains("InvalidHeader"),
+            "{}",
+            refused.text()
+        );
     }
     let public = Request::new("GET", "/alice/public");
-    public.clone().header("date", old.clone()).send(store.address).await.is(400);
-    public.header("date", "nonsense").send(store.address).await.is(200);
+    public
+        .clone()
+        .header("date", old.clone())
+        .send(store.address)
+        .await
+        .is(400);
+    public
+        .header("date", "nonsense")
+        .send(store.address)
+        .await
+        .is(200);
     store.stop().await;
 }
 
@@ -176,7 +224,6 @@ async fn everything_that_was_signed_counts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn signatures_are_verified_once_and_keys_stop_at_once() {
     let store = start().await;
-    let address = store.address;
     let request = Request::new("GET", "/alice/stor").signed_by(&store.alice);
     for _ in 0..5 {
         request.send(store.address).await.is(200);
@@ -184,7 +231,11 @@ async fn signatures_are_verified_once_and_keys_stop_at_once() {
     assert_eq!(store.metric("muskie_signatures_verified_total").await, 1);
     assert_eq!(store.metric("muskie_signatures_from_cache_total").await, 4);
     let fingerprint = store.alice.key.public().md5_fingerprint();
-    store.identity.remove_key("alice", &fingerprint).await.unwrap();
+    store
+        .identity
+        .remove_key("alice", &fingerprint)
+        .await
+        .unwrap();
     let refused = request.send(store.address).await;
     let message = format!("/alice/keys/{fingerprint} does not exist");
     refused.refused(403, "KeyDoesNotExist", &message);
@@ -201,16 +252,30 @@ async fn everyone_stays_in_their_own_tree() {
         let request = Request::new(method, path).signed_by(user);
         async move { request.send(address).await }
     };
-    for (method, path) in [("GET", "/alice/stor/o"), ("DELETE", "/alice/stor/o"), ("GET", "/alice/stor")] {
+    for (method, path) in [
+        ("GET", "/alice/stor/o"),
+        ("DELETE", "/alice/stor/o"),
+        ("GET", "/alice/stor"),
+    ] {
         let message = format!("bob is not allowed to access {path}");
-        by(&store.bob, method, path).await.refused(403, "AuthorizationFailed", &message);
-        by(&store.poseidon, if method == "DELETE" { "GET" } else { method }, path).await.is(200);
+        by(&store.bob, method, path)
+            .await
+            .refused(403, "AuthorizationFailed", &message);
+        by(
+            &store.poseidon,
+            if method == "DELETE" { "GET" } else { method },
+            path,
+        )
+        .await
+        .is(200);
     }
     // Existence is no secret to those who sign, and comes first.
     by(&store.bob, "GET", "/alice/stor/missing").await.is(404);
     by(&store.bob, "GET", "/alice/public/o").await.is(200);
     by(&store.bob, "DELETE", "/alice/public/o").await.is(403);
-    let put = Request::new("PUT", "/alice/stor/by-operator").body("x").signed_by(&store.poseidon);
+    let put = Request::new("PUT", "/alice/stor/by-operator")
+        .body("x")
+        .signed_by(&store.poseidon);
     put.send(store.address).await.is(204);
     assert_eq!(store.get("/alice/stor/by-operator").await.text(), "x");
 
@@ -229,11 +294,17 @@ async fn everyone_stays_in_their_own_tree() {
         ("GET", "/alice/jobs"),
     ] {
         let message = format!("anonymous is not allowed to access {path}");
-        anonymous(method, path).await.refused(403, "AuthorizationFailed", &message);
+        anonymous(method, path)
+            .await
+            .refused(403, "AuthorizationFailed", &message);
     }
     for path in ["/nosuch/public", "/badpath", "/alice%2Fstor"] {
         let refused = anonymous("GET", path).await.is(403);
-        assert!(refused.text().contains("AccountDoesNotExist"), "{}", refused.text());
+        assert!(
+            refused.text().contains("AccountDoesNotExist"),
+            "{}",
+            refused.text()
+        );
     }
     store.stop().await;
 }
@@ -253,7 +324,11 @@ async fn tokens_let_jobs_act() {
     let token = store.identity.mint_token(&principal);
     let by = |method: &str, path: &str, token: &str| {
         let request = Request::new(method, path).header("authorization", format!("Token {token}"));
-        let request = if method == "PUT" { request.body("x") } else { request };
+        let request = if method == "PUT" {
+            request.body("x")
+        } else {
+            request
+        };
         async move { request.send(address).await }
     };
     by("PUT", "/alice/stor/o", &token).await.is(204);
@@ -270,7 +345,6 @@ async fn tokens_let_jobs_act() {
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_are_unknown() {
     let store = start().await;
-    let address = store.address;
     let role = |name: &str| Request::new("GET", "/alice/stor").header("role", name);
     let refused = store.send(role("admins, x")).await;
     refused.refused(409, "InvalidRole", "Role \"admins\" is invalid.");
@@ -292,11 +366,18 @@ async fn limits_are_settings() {
     .await;
     let address = store.address;
     let get = |offset| {
-        let request = Request::new("GET", "/alice/stor").signed_at(&store.alice, &http_date(offset));
+        let request =
+            Request::new("GET", "/alice/stor").signed_at(&store.alice, &http_date(offset));
         async move { request.send(address).await }
     };
     get(-5).await.is(200);
-    assert!(get(-15).await.is(400).text().contains("was greater than 10s"));
+    assert!(
+        get(-15)
+            .await
+            .is(400)
+            .text()
+            .contains("was greater than 10s")
+    );
     assert!(get(-30).await.is(400).text().contains("RequestExpired"));
     store.stop().await;
 }

@@ -32,14 +32,23 @@ enum Body {
 pub(crate) fn http_date(offset_secs: i64) -> String {
     let now = SystemTime::now();
     let shift = Duration::from_secs(offset_secs.unsigned_abs());
-    let at = if offset_secs < 0 { now - shift } else { now + shift };
+    let at = if offset_secs < 0 {
+        now - shift
+    } else {
+        now + shift
+    };
     Timestamp::from_system(at).to_http()
 }
 
 impl Request {
     pub(crate) fn new(method: &str, path: &str) -> Self {
         let headers = vec![("host".to_owned(), "localhost".to_owned())];
-        Self { method: method.into(), path: path.into(), headers, body: Body::None }
+        Self {
+            method: method.into(),
+            path: path.into(),
+            headers,
+            body: Body::None,
+        }
     }
 
     pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -63,7 +72,10 @@ impl Request {
 
     pub(crate) fn signed_at(self, user: &User, date: &str) -> Self {
         let algorithm = user.key.public().default_algorithm();
-        let signature = user.key.sign(algorithm, format!("date: {date}").as_bytes()).unwrap();
+        let signature = user
+            .key
+            .sign(algorithm, format!("date: {date}").as_bytes())
+            .unwrap();
         let signature = STANDARD.encode(signature);
         let key_id = user.key_id();
         self.header("date", date).header(
@@ -87,7 +99,9 @@ impl Request {
         }
         head.push_str("\r\n");
         // Characters up to U+00FF stand for bytes.
-        head.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect()
+        head.chars()
+            .map(|c| u8::try_from(u32::from(c)).unwrap())
+            .collect()
     }
 
     pub(crate) fn body_bytes(&self) -> Vec<u8> {
@@ -120,7 +134,10 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> Self {
-        Self { stream: TcpStream::connect(address).await.unwrap(), buffered: Vec::new() }
+        Self {
+            stream: TcpStream::connect(address).await.unwrap(),
+            buffered: Vec::new(),
+        }
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
@@ -144,7 +161,9 @@ impl Connection {
 
     pub(crate) async fn read_response(&mut self) -> Response {
         let read = read_response(&mut self.stream, &mut self.buffered, false);
-        tokio::time::timeout(PATIENCE, read).await.expect("no answer in time")
+        tokio::time::timeout(PATIENCE, read)
+            .await
+            .expect("no answer in time")
     }
 
     /// Everything until the server closes; whether it closed in good order.
@@ -161,7 +180,10 @@ async fn read_response(
     buffered: &mut Vec<u8>,
     head_only: bool,
 ) -> Response {
-    let mut response = Response { raw: std::mem::take(buffered), ..Response::default() };
+    let mut response = Response {
+        raw: std::mem::take(buffered),
+        ..Response::default()
+    };
     loop {
         match response.parse(head_only) {
             Parsed::Complete(used) => {
@@ -244,12 +266,16 @@ impl Response {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
     }
 
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.get(name).unwrap_or_else(|| panic!("no {name} in {self:?}"))
+        self.get(name)
+            .unwrap_or_else(|| panic!("no {name} in {self:?}"))
     }
 
     pub(crate) fn text(&self) -> String {
@@ -266,7 +292,10 @@ impl Response {
     #[track_caller]
     pub(crate) fn refused(self, status: u16, code: &str, message: &str) -> Self {
         let expected = serde_json::json!({"code": code, "message": message}).to_string();
-        assert_eq!((self.status, self.text().as_str()), (status, expected.as_str()));
+        assert_eq!(
+            (self.status, self.text().as_str()),
+            (status, expected.as_str())
+        );
         assert_eq!(self.header("content-type"), "application/json");
         assert_eq!(self.header("content-length"), expected.len().to_string());
         use md5::Digest as _;
@@ -288,10 +317,16 @@ impl Response {
 
     /// Lines of a body, as JSON.
     pub(crate) fn rows(&self) -> Vec<serde_json::Value> {
-        self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        self.text()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
-        self.rows().iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect()
+        self.rows()
+            .iter()
+            .map(|row| row["name"].as_str().unwrap().to_owned())
+            .collect()
     }
 }

@@ -46,7 +46,9 @@ async fn reads_answer_not_modified() {
         }
     }
     let message = format!("if-match '{OTHER}' didn't match etag '{etag}'");
-    with(&store, "GET", "if-match", OTHER).await.refused(412, "PreconditionFailed", &message);
+    with(&store, "GET", "if-match", OTHER)
+        .await
+        .refused(412, "PreconditionFailed", &message);
     store.stop().await;
 }
 
@@ -77,7 +79,9 @@ async fn writes_are_refused_and_change_nothing() {
     store.send(update.chunked(&[])).await.is(412);
     let put = with(&store, "PUT", "if-match", &etag).await.is(204);
     assert_eq!(store.get("/alice/stor/o").await.text(), "new");
-    with(&store, "DELETE", "if-match", put.header("etag")).await.is(204);
+    with(&store, "DELETE", "if-match", put.header("etag"))
+        .await
+        .is(204);
     store.stop().await;
 }
 
@@ -91,7 +95,9 @@ async fn conditions_on_new_names_see_the_empty_etag() {
     store.delete("/alice/stor/o").await.is(204);
     with(&store, "PUT", "if-match", "*").await.is(204);
     store.delete("/alice/stor/o").await.is(204);
-    with(&store, "PUT", "if-unmodified-since", &http_date(-99)).await.is(204);
+    with(&store, "PUT", "if-unmodified-since", &http_date(-99))
+        .await
+        .is(204);
     store.delete("/alice/stor/o").await.is(204);
     with(&store, "GET", "if-match", "*").await.is(404);
     store.stop().await;
@@ -101,12 +107,26 @@ async fn conditions_on_new_names_see_the_empty_etag() {
 async fn of_racing_writers_with_one_condition_one_wins() {
     let store = start().await;
     for _ in 0..5 {
-        let etag = store.put("/alice/stor/o", "0").await.header("etag").to_owned();
+        let etag = store
+            .put("/alice/stor/o", "0")
+            .await
+            .header("etag")
+            .to_owned();
         let racers = (0..4).map(|_| with(&store, "PUT", "if-match", &etag));
-        let statuses: Vec<u16> =
-            futures_util::future::join_all(racers).await.iter().map(|r| r.status).collect();
-        assert_eq!(statuses.iter().filter(|s| **s == 204).count(), 1, "{statuses:?}");
-        assert!(statuses.iter().all(|s| [204, 412, 409].contains(s)), "{statuses:?}");
+        let statuses: Vec<u16> = futures_util::future::join_all(racers)
+            .await
+            .iter()
+            .map(|r| r.status)
+            .collect();
+        assert_eq!(
+            statuses.iter().filter(|s| **s == 204).count(),
+            1,
+            "{statuses:?}"
+        );
+        assert!(
+            statuses.iter().all(|s| [204, 412, 409].contains(s)),
+            "{statuses:?}"
+        );
         let create = store.delete("/alice/stor/o").await;
         create.is(204);
         let racers = (0..4).map(|_| with(&store, "PUT", "if-none-match", "*"));

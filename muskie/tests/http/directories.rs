@@ -10,7 +10,10 @@ async fn directories_are_made_again_and_again() {
     let first = again.header("last-modified").to_owned();
     let head = store.head("/alice/stor/d").await.is(200);
     assert_eq!(head.header("last-modified"), first);
-    for content_type in ["application/json;type=directory", "Application/JSON; x=y; type=directory"] {
+    for content_type in [
+        "application/json;type=directory",
+        "Application/JSON; x=y; type=directory",
+    ] {
         let path = "/alice/stor/typed";
         let request = Request::new("PUT", path).header("content-type", content_type);
         store.send(request.clone().chunked(&[])).await.is(204);
@@ -31,14 +34,26 @@ async fn a_directory_keeps_headers_but_not_all() {
         }
         store.send(request.body(""))
     };
-    mkdir(&[("m-a", "1"), ("content-disposition", "attachment;"), ("durability-level", "3")])
-        .await
-        .is(204);
+    mkdir(&[
+        ("m-a", "1"),
+        ("content-disposition", "attachment;"),
+        ("durability-level", "3"),
+    ])
+    .await
+    .is(204);
     let head = store.head("/alice/stor/d").await.is(200);
     assert_eq!(head.header("m-a"), "1");
-    assert_eq!(head.header("content-type"), "application/x-json-stream; type=directory");
+    assert_eq!(
+        head.header("content-type"),
+        "application/x-json-stream; type=directory"
+    );
     assert_eq!(head.header("result-set-size"), "0");
-    for name in ["content-disposition", "durability-level", "etag", "content-length"] {
+    for name in [
+        "content-disposition",
+        "durability-level",
+        "etag",
+        "content-length",
+    ] {
         assert_eq!(head.get(name), None, "{name}");
     }
     mkdir(&[("m-b", "2")]).await.is(204);
@@ -47,17 +62,31 @@ async fn a_directory_keeps_headers_but_not_all() {
 
     let update = |path: &str| {
         let request = Request::new("PUT", &format!("{path}?metadata=true"));
-        store.send(request.header("m-c", "3").header("content-type", "text/plain").chunked(&[]))
+        store.send(
+            request
+                .header("m-c", "3")
+                .header("content-type", "text/plain")
+                .chunked(&[]),
+        )
     };
-    update("/alice/stor/d").await.is(204).header("last-modified");
+    update("/alice/stor/d")
+        .await
+        .is(204)
+        .header("last-modified");
     let head = store.head("/alice/stor/d").await;
     assert_eq!((head.get("m-b"), head.get("m-c")), (None, Some("3")));
-    assert_eq!(head.header("content-type"), "application/x-json-stream; type=directory");
+    assert_eq!(
+        head.header("content-type"),
+        "application/x-json-stream; type=directory"
+    );
     update("/alice/stor").await.is(204);
     assert_eq!(store.head("/alice/stor").await.header("m-c"), "3");
     let sized = Request::new("PUT", "/alice/stor/d?metadata=true").body("");
     let message = "overwrite of \"content-length\" forbidden on a directory";
-    store.send(sized).await.refused(400, "InvalidUpdate", message);
+    store
+        .send(sized)
+        .await
+        .refused(400, "InvalidUpdate", message);
     store.stop().await;
 }
 
@@ -68,7 +97,10 @@ async fn a_directory_replaces_an_object() {
     let made = store.mkdir("/alice/stor/o").await.is(204);
     assert_eq!(made.header("etag"), put.header("etag"));
     let head = store.head("/alice/stor/o").await.is(200);
-    assert_eq!(head.header("content-type"), "application/x-json-stream; type=directory");
+    assert_eq!(
+        head.header("content-type"),
+        "application/x-json-stream; type=directory"
+    );
     assert!(head.get("etag").is_none());
     store.stop().await;
 }
@@ -78,9 +110,17 @@ async fn parents_must_be_there() {
     let store = start().await;
     store.put("/alice/stor/o", "x").await.is(204);
     let refused = store.mkdir("/alice/stor/no/d").await;
-    refused.refused(404, "DirectoryDoesNotExist", "/alice/stor/no does not exist");
+    refused.refused(
+        404,
+        "DirectoryDoesNotExist",
+        "/alice/stor/no does not exist",
+    );
     let refused = store.mkdir("/alice/stor/o/d").await;
-    refused.refused(400, "ParentNotDirectory", "/alice/stor/o is not a directory");
+    refused.refused(
+        400,
+        "ParentNotDirectory",
+        "/alice/stor/o is not a directory",
+    );
     store.stop().await;
 }
 
@@ -92,7 +132,11 @@ async fn only_empty_directories_go() {
     let refused = store.delete("/alice/stor/d").await;
     refused.refused(400, "DirectoryNotEmpty", "/alice/stor/d is not empty");
     store.delete("/alice/stor/d/o").await.is(204);
-    store.delete("/alice/stor/d").await.is(204).header("last-modified");
+    store
+        .delete("/alice/stor/d")
+        .await
+        .is(204)
+        .header("last-modified");
     let refused = store.delete("/alice/stor/d").await;
     refused.refused(404, "ResourceNotFound", "/alice/stor/d was not found");
     store.stop().await;
@@ -130,7 +174,9 @@ async fn racing_mkdirs_all_succeed() {
         let path = format!("/alice/stor/{round}");
         let made = futures_util::future::join_all((0..5).map(|_| store.mkdir(&path))).await;
         // One of them made it.
-        let new = made.into_iter().filter(|r| r.status == 204 && r.get("last-modified").is_none());
+        let new = made
+            .into_iter()
+            .filter(|r| r.status == 204 && r.get("last-modified").is_none());
         assert_eq!(new.count(), 1, "round {round}");
     }
     store.stop().await;

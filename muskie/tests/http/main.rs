@@ -1,18 +1,19 @@
 //! The front door over real parts (two shards, three storage nodes, accounts), driven over sockets. Only
 //! jobs are faked. One program, because linking is what takes long.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 mod client;
 mod store;
 
-
 mod authentication;
-//bad_input
+mod bad_input;
 mod conditions;
-//connections
+mod connections;
 mod directories;
-//faults
-//jobs
+mod faults;
+mod jobs;
 mod listings;
 mod objects;
-//observability
+mod observability;
 mod ranges;

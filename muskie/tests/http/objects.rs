@@ -35,7 +35,10 @@ async fn an_object_comes_back_as_it_went_in() {
         let head = store.head("/alice/stor/o").await.is(200).complete();
         for response in [&get, &head] {
             assert_eq!(response.header("etag"), etag);
-            assert_eq!(response.header("last-modified"), put.header("last-modified"));
+            assert_eq!(
+                response.header("last-modified"),
+                put.header("last-modified")
+            );
             assert_eq!(response.header("durability-level"), "2");
             assert_eq!(response.header("content-length"), size.to_string());
             assert_eq!(response.header("content-type"), "text/plain; charset=utf-8");
@@ -60,14 +63,27 @@ async fn chunked_bodies_are_taken_up_to_their_limit() {
         store.send(request.chunked(&[b"hello ", b"chunked ", b"world"]))
     };
     put("/alice/stor/fits", "19").await.is(204);
-    assert_eq!(store.get("/alice/stor/fits").await.text(), "hello chunked world");
+    assert_eq!(
+        store.get("/alice/stor/fits").await.text(),
+        "hello chunked world"
+    );
     let refused = put("/alice/stor/not", "18").await;
-    refused.refused(413, "MaxContentLengthExceeded", "request has exceeded 19 bytes");
+    refused.refused(
+        413,
+        "MaxContentLengthExceeded",
+        "request has exceeded 19 bytes",
+    );
     let refused = put("/alice/stor/not", "0").await;
-    refused.refused(413, "MaxContentLengthExceeded", "request has exceeded 6 bytes");
+    refused.refused(
+        413,
+        "MaxContentLengthExceeded",
+        "request has exceeded 6 bytes",
+    );
     for nonsense in ["-5", "x", "1e3", ""] {
         let message = format!("{nonsense} is an invalid max-content-length value");
-        put("/alice/stor/not", nonsense).await.refused(400, "InvalidMaxContentLength", &message);
+        put("/alice/stor/not", nonsense)
+            .await
+            .refused(400, "InvalidMaxContentLength", &message);
     }
     store.get("/alice/stor/not").await.is(404);
     let unlimited = Request::new("PUT", "/alice/stor/free").chunked(&[b"abc"]);
@@ -83,10 +99,15 @@ async fn objects_without_bytes_are_stored_nowhere() {
         Request::new("PUT", "/alice/stor/sized").body(""),
         Request::new("PUT", "/alice/stor/bodyless"),
         Request::new("PUT", "/alice/stor/chunked").chunked(&[]),
-        Request::new("PUT", "/alice/stor/expected").header("expect", "100-continue").body(""),
+        Request::new("PUT", "/alice/stor/expected")
+            .header("expect", "100-continue")
+            .body(""),
     ];
     for request in requests {
-        let put = store.send(request.header("durability-level", "3")).await.is(204);
+        let put = store
+            .send(request.header("durability-level", "3"))
+            .await
+            .is(204);
         assert_eq!(put.header("computed-md5"), "1B2M2Y8AsgTpgAmY7PhCfg==");
     }
     for name in ["sized", "bodyless", "chunked", "expected"] {
@@ -97,7 +118,11 @@ async fn objects_without_bytes_are_stored_nowhere() {
         assert_eq!(get.body, b"");
     }
     let rows = store.get("/alice/stor").await.rows();
-    assert!(rows.iter().all(|row| row["durability"] == 0 && row["size"] == 0), "{rows:?}");
+    assert!(
+        rows.iter()
+            .all(|row| row["durability"] == 0 && row["size"] == 0),
+        "{rows:?}"
+    );
     assert_eq!(store.copy_files().len(), 0);
     store.stop().await;
 }
@@ -108,25 +133,44 @@ async fn as_many_copies_are_kept_as_were_asked_for() {
     for (header, level) in [("durability-level", 1), ("x-durability-level", 3)] {
         let before = store.copy_files().len();
         let path = format!("/alice/stor/{level}");
-        let request = Request::new("PUT", &path).header(header, level.to_string()).body("x");
+        let request = Request::new("PUT", &path)
+            .header(header, level.to_string())
+            .body("x");
         store.send(request).await.is(204);
-        assert_eq!(store.get(&path).await.header("durability-level"), level.to_string());
+        assert_eq!(
+            store.get(&path).await.header("durability-level"),
+            level.to_string()
+        );
         assert_eq!(store.copy_files().len() - before, level);
     }
     let both = Request::new("PUT", "/alice/stor/both")
         .header("x-durability-level", "1")
         .header("durability-level", "3");
     store.send(both.body("x")).await.is(204);
-    assert_eq!(store.get("/alice/stor/both").await.header("durability-level"), "3");
+    assert_eq!(
+        store
+            .get("/alice/stor/both")
+            .await
+            .header("durability-level"),
+        "3"
+    );
     for nonsense in ["0", "10", "foo", "-1", "2.5", "", "99999999999999999999"] {
         let request = Request::new("PUT", "/alice/stor/n").header("durability-level", nonsense);
         let message = "durability-level must be between 1 and 9";
-        store.send(request.body("x")).await.refused(400, "InvalidDurabilityLevel", message);
+        store
+            .send(request.body("x"))
+            .await
+            .refused(400, "InvalidDurabilityLevel", message);
     }
-    let request = Request::new("PUT", "/alice/stor/n").header("durability-level", "9").body("x");
+    let request = Request::new("PUT", "/alice/stor/n")
+        .header("durability-level", "9")
+        .body("x");
     let refused = store.send(request).await;
-    let refused =
-        refused.refused(503, "InternalError", "No storage nodes available for this request");
+    let refused = refused.refused(
+        503,
+        "InternalError",
+        "No storage nodes available for this request",
+    );
     assert_eq!(refused.header("retry-after"), "30");
     store.get("/alice/stor/n").await.is(404);
     store.stop().await;
@@ -142,9 +186,20 @@ async fn a_body_that_does_not_match_its_md5_is_refused() {
     };
     let (right, wrong) = (md5(b"new"), md5(b"neu"));
     let message = format!("Content-MD5 expected {right}, but was {wrong}");
-    put(&wrong).await.refused(400, "ContentMD5Mismatch", &message);
-    for malformed in ["", "x", "d41d8cd98f00b204e9800998ecf8427e", "AAAA", "====", "\u{e9}"] {
-        put(malformed).await.refused(400, "BadRequest", "Content-MD5 invalid");
+    put(&wrong)
+        .await
+        .refused(400, "ContentMD5Mismatch", &message);
+    for malformed in [
+        "",
+        "x",
+        "d41d8cd98f00b204e9800998ecf8427e",
+        "AAAA",
+        "====",
+        "\u{e9}",
+    ] {
+        put(malformed)
+            .await
+            .refused(400, "BadRequest", "Content-MD5 invalid");
     }
     assert_eq!(store.get("/alice/stor/o").await.text(), "old");
     put(&right).await.is(204);
@@ -163,7 +218,13 @@ async fn content_types_follow_their_rules() {
         store.send(request.body("x"))
     };
     put(None).await.is(204);
-    let stored = || async { store.head("/alice/stor/o").await.header("content-type").to_owned() };
+    let stored = || async {
+        store
+            .head("/alice/stor/o")
+            .await
+            .header("content-type")
+            .to_owned()
+    };
     assert_eq!(stored().await, "application/octet-stream");
     for (sent, kept) in [
         ("audio/mpeg", "audio/mpeg"),
@@ -172,14 +233,21 @@ async fn content_types_follow_their_rules() {
         ("/*", "application/octet-stream"),
         ("\u{c3}\u{a9}t\u{c3}\u{a9}", "application/octet-stream"),
         ("text/plain", "text/plain"),
-        ("application/x-json-stream; type=directory", "application/x-json-stream; type=directory"),
+        (
+            "application/x-json-stream; type=directory",
+            "application/x-json-stream; type=directory",
+        ),
     ] {
         put(Some(sent)).await.is(204);
         assert_eq!(stored().await, kept);
     }
     put(Some("text/css")).await.is(204);
     put(None).await.is(204);
-    assert_eq!(stored().await, "text/css", "an overwrite without type keeps the old one");
+    assert_eq!(
+        stored().await,
+        "text/css",
+        "an overwrite without type keeps the old one"
+    );
     put(Some("")).await.is(204);
     assert_eq!(stored().await, "text/css", "an empty type is none");
     let accept = |accept: &str| Request::new("GET", "/alice/stor/o").header("accept", accept);
@@ -200,15 +268,34 @@ async fn dispositions_are_made_canonical() {
     };
     put("inline; filename=\"/root/a b.txt\"").await.is(204);
     let expected = "attachment; filename=\"a b.txt\"";
-    assert_eq!(store.get("/alice/stor/o").await.header("content-disposition"), expected);
-    assert_eq!(store.get("/alice/stor").await.rows()[0]["contentDisposition"], expected);
+    assert_eq!(
+        store
+            .get("/alice/stor/o")
+            .await
+            .header("content-disposition"),
+        expected
+    );
+    assert_eq!(
+        store.get("/alice/stor").await.rows()[0]["contentDisposition"],
+        expected
+    );
     for bad in ["attachment;", "bad/;;"] {
         let message = format!("invalid content-disposition header: {bad}");
         put(bad).await.refused(400, "BadRequest", &message);
     }
     store.put("/alice/stor/o", "x").await.is(204);
-    assert!(store.get("/alice/stor/o").await.get("content-disposition").is_none());
-    assert!(store.get("/alice/stor").await.rows()[0].get("contentDisposition").is_none());
+    assert!(
+        store
+            .get("/alice/stor/o")
+            .await
+            .get("content-disposition")
+            .is_none()
+    );
+    assert!(
+        store.get("/alice/stor").await.rows()[0]
+            .get("contentDisposition")
+            .is_none()
+    );
     store.stop().await;
 }
 
@@ -228,25 +315,41 @@ async fn metadata_is_replaced_and_the_bytes_stay() {
     let get = store.get("/alice/stor/o").await;
     assert_eq!(get.text(), "bytes");
     assert_eq!((get.header("m-new"), get.get("m-old")), ("2", None));
-    assert_eq!((get.header("content-type"), get.get("content-disposition")), ("text/plain", None));
+    assert_eq!(
+        (get.header("content-type"), get.get("content-disposition")),
+        ("text/plain", None)
+    );
     assert_eq!(get.header("etag"), etag);
-    let request = update("/alice/stor/o").header("content-type", "text/css").chunked(&[]);
+    let request = update("/alice/stor/o")
+        .header("content-type", "text/css")
+        .chunked(&[]);
     store.send(request).await.is(204);
-    assert_eq!(store.head("/alice/stor/o").await.header("content-type"), "text/css");
+    assert_eq!(
+        store.head("/alice/stor/o").await.header("content-type"),
+        "text/css"
+    );
     assert!(store.head("/alice/stor/o").await.get("m-new").is_none());
 
     for (header, value) in [("content-md5", "x"), ("durability-level", "2")] {
         let request = update("/alice/stor/o").header(header, value).chunked(&[]);
         let message = format!("overwrite of \"{header}\" forbidden");
-        store.send(request).await.refused(400, "InvalidUpdate", &message);
+        store
+            .send(request)
+            .await
+            .refused(400, "InvalidUpdate", &message);
     }
     for path in ["/alice/stor/o", "/alice/stor/missing"] {
         let message = "overwrite of \"content-length\" forbidden";
-        store.send(update(path).body("")).await.refused(400, "InvalidUpdate", message);
+        store
+            .send(update(path).body(""))
+            .await
+            .refused(400, "InvalidUpdate", message);
     }
     let missing = store.send(update("/alice/stor/missing").chunked(&[])).await;
     missing.refused(404, "ResourceNotFound", "/alice/stor/missing was not found");
-    let bad = update("/alice/stor/o").header("content-disposition", "attachment;").chunked(&[]);
+    let bad = update("/alice/stor/o")
+        .header("content-disposition", "attachment;")
+        .chunked(&[]);
     let message = "invalid content-disposition header: attachment;";
     store.send(bad).await.refused(400, "BadRequest", message);
     store.stop().await;
@@ -260,8 +363,15 @@ async fn deleted_objects_are_gone() {
     assert_eq!(deleted.header("etag"), put.header("etag"));
     assert_eq!(deleted.header("last-modified"), put.header("last-modified"));
     let message = "/alice/stor/o was not found";
-    store.delete("/alice/stor/o").await.refused(404, "ResourceNotFound", message);
-    store.get("/alice/stor/o").await.refused(404, "ResourceNotFound", message).complete();
+    store
+        .delete("/alice/stor/o")
+        .await
+        .refused(404, "ResourceNotFound", message);
+    store
+        .get("/alice/stor/o")
+        .await
+        .refused(404, "ResourceNotFound", message)
+        .complete();
     let head = store.head("/alice/stor/o").await.is(404).complete();
     assert!(head.get("content-length").is_none() && head.body.is_empty());
     store.stop().await;
@@ -274,18 +384,32 @@ async fn places_that_take_no_object_say_why() {
     store.put("/alice/stor/o", "x").await.is(204);
     let put = async |path: &str| store.put(path, "x").await;
     let refused = put("/alice/stor/no/o").await;
-    refused.refused(404, "DirectoryDoesNotExist", "/alice/stor/no does not exist");
+    refused.refused(
+        404,
+        "DirectoryDoesNotExist",
+        "/alice/stor/no does not exist",
+    );
     let refused = put("/alice/stor/o/below").await;
-    refused.refused(400, "ParentNotDirectory", "/alice/stor/o is not a directory");
+    refused.refused(
+        400,
+        "ParentNotDirectory",
+        "/alice/stor/o is not a directory",
+    );
     for directory in ["/alice/stor/d", "/alice/stor", "/alice/jobs"] {
         let message = "overwrite of \"content-length\" forbidden on a directory";
         put(directory).await.refused(400, "InvalidUpdate", message);
-        let chunked = store.send(Request::new("PUT", directory).chunked(&[b"x"])).await;
+        let chunked = store
+            .send(Request::new("PUT", directory).chunked(&[b"x"]))
+            .await;
         let message = format!("{directory} is a directory: PUT is not allowed");
         chunked.refused(400, "OperationNotAllowedOnDirectory", &message);
     }
     let refused = put("/alice").await;
-    refused.refused(400, "OperationNotAllowedOnRootDirectory", "PUT is not allowed on /alice");
+    refused.refused(
+        400,
+        "OperationNotAllowedOnRootDirectory",
+        "PUT is not allowed on /alice",
+    );
     let link = Request::new("PUT", "/alice/stor/l")
         .header("content-type", "application/json; type=link")
         .header("location", "/alice/stor/o");
@@ -301,8 +425,11 @@ async fn what_is_too_large_is_refused_before_it_is_sent() {
         .header("content-length", "1000000000000000")
         .header("expect", "100-continue");
     let refused = store.send(request).await;
-    let refused =
-        refused.refused(507, "NotEnoughSpace", "not enough free space for 953674317 MB");
+    let refused = refused.refused(
+        507,
+        "NotEnoughSpace",
+        "not enough free space for 953674317 MB",
+    );
     assert_eq!(refused.header("connection"), "close");
     let request = Request::new("PUT", "/alice/stor/huge")
         .header("max-content-length", "1000000000000000")
@@ -320,10 +447,15 @@ async fn public_objects_are_open_to_every_page() {
     assert_eq!(plain.header("access-control-allow-origin"), "*");
     let from_page = get.header("origin", "http://a").send(store.address).await;
     assert_eq!(from_page.header("access-control-allow-origin"), "http://a");
-    let put = Request::new("PUT", "/alice/stor/o").header("origin", "http://a").body("x");
+    let put = Request::new("PUT", "/alice/stor/o")
+        .header("origin", "http://a")
+        .body("x");
     let put = store.send(put).await.is(204);
     assert_eq!(put.header("access-control-allow-origin"), "http://a");
-    let refused = Request::new("PUT", "/alice/public/o").body("y").send(store.address).await;
+    let refused = Request::new("PUT", "/alice/public/o")
+        .body("y")
+        .send(store.address)
+        .await;
     let message = "anonymous is not allowed to access /alice/public/o";
     refused.refused(403, "AuthorizationFailed", message);
     assert_eq!(store.get("/alice/public/o").await.text(), "x");

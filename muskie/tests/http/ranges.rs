@@ -5,16 +5,22 @@ use crate::store::start;
 async fn every_range_of_a_small_object_is_exact() {
     let store = start().await;
     let body = b"abcdefghijklmnopqrstuvwxyz";
-    let etag = store.put("/alice/stor/o", body.as_slice()).await.header("etag").to_owned();
-    let get = |range: String| {
-        store.send(Request::new("GET", "/alice/stor/o").header("range", range))
-    };
+    let etag = store
+        .put("/alice/stor/o", body.as_slice())
+        .await
+        .header("etag")
+        .to_owned();
+    let get =
+        |range: String| store.send(Request::new("GET", "/alice/stor/o").header("range", range));
     for first in 0..26 {
         for last in first..30 {
             let part = get(format!("bytes={first}-{last}")).await.is(206);
             let end = last.min(25);
             assert_eq!(part.body, body[first..=end]);
-            assert_eq!(part.header("content-range"), format!("bytes {first}-{end}/26"));
+            assert_eq!(
+                part.header("content-range"),
+                format!("bytes {first}-{end}/26")
+            );
             assert_eq!(part.header("content-length"), (end - first + 1).to_string());
             assert!(part.get("content-md5").is_none() && part.get("accept-ranges").is_none());
             assert_eq!(part.header("etag"), etag);
@@ -32,15 +38,26 @@ async fn impossible_ranges_are_refused() {
     let store = start().await;
     store.put("/alice/stor/o", "abcdef").await.is(204);
     store.put("/alice/stor/empty", "").await.is(204);
-    let get = |path: &str, range: &str| {
-        store.send(Request::new("GET", path).header("range", range))
-    };
-    for range in ["bytes=6-", "bytes=6-7", "bytes=3-2", "bytes=foo", "bytes=-", "bytes=", "bytes=-0"] {
-        let refused = get("/alice/stor/o", range).await.refused(416, "RangeNotSatisfiable", "");
+    let get =
+        |path: &str, range: &str| store.send(Request::new("GET", path).header("range", range));
+    for range in [
+        "bytes=6-",
+        "bytes=6-7",
+        "bytes=3-2",
+        "bytes=foo",
+        "bytes=-",
+        "bytes=",
+        "bytes=-0",
+    ] {
+        let refused = get("/alice/stor/o", range)
+            .await
+            .refused(416, "RangeNotSatisfiable", "");
         assert_eq!(refused.header("content-range"), "bytes */6");
     }
     let message = "multi-range requests not supported";
-    get("/alice/stor/o", "bytes=0-1,3-4").await.refused(501, "NotImplemented", message);
+    get("/alice/stor/o", "bytes=0-1,3-4")
+        .await
+        .refused(501, "NotImplemented", message);
     for range in ["bytes=0-1", "bytes=5-1", "bytes=foo"] {
         assert_eq!(get("/alice/stor/empty", range).await.is(200).body, b"");
     }
@@ -52,10 +69,17 @@ async fn impossible_ranges_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_objects_have_ranges_too_and_downloads_resume() {
     let store = start().await;
-    let body: Vec<u8> = (0..3_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let body: Vec<u8> = (0..3_000_000u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
     let put = store.put("/alice/stor/big", body.clone()).await.is(204);
     assert_eq!(store.get("/alice/stor/big").await.is(200).body, body);
-    for (first, last) in [(0, 0), (1_048_575, 1_048_577), (100_000, 2_900_000), (2_999_999, 2_999_999)] {
+    for (first, last) in [
+        (0, 0),
+        (1_048_575, 1_048_577),
+        (100_000, 2_900_000),
+        (2_999_999, 2_999_999),
+    ] {
         let request = Request::new("GET", "/alice/stor/big")
             .header("range", format!("bytes={first}-{last}"))
             .header("if-match", put.header("etag"));

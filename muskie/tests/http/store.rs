@@ -8,7 +8,6 @@ use std::time::Duration;
 use electric_moray::{Ring, Router};
 use httpsig::PrivateKey;
 use libmanta::mako::Shark;
-use libmanta::moray::Moray;
 use libmanta::{Clock, StorageId, SystemClock};
 use mahi::{NewAccount, Service};
 use muskie::{Config, Deps, Handle, Listener};
@@ -34,7 +33,11 @@ pub(crate) struct User {
 
 impl User {
     pub(crate) fn key_id(&self) -> String {
-        format!("/{}/keys/{}", self.login, self.key.public().md5_fingerprint())
+        format!(
+            "/{}/keys/{}",
+            self.login,
+            self.key.public().md5_fingerprint()
+        )
     }
 }
 
@@ -42,8 +45,9 @@ impl User {
 pub(crate) struct Store {
     pub(crate) handle: Handle,
     pub(crate) address: SocketAddr,
-    pub(crate) moray: Arc<dyn Moray>,
     pub(crate) makos: Vec<Arc<mako::Store>>,
+    /// Lets commits of metadata fail.
+    pub(crate) commits: moray::CommitFaults,
     pub(crate) identity: Arc<Service>,
     pub(crate) jobs: Arc<MemJobs>,
     pub(crate) alice: User,
@@ -67,13 +71,18 @@ pub(crate) async fn start_wrapped(
 ) -> Store {
     let directory = tempfile::tempdir().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let commits = moray::CommitFaults::default();
     let names = ["1.moray.local", "2.moray.local"].map(String::from);
     let shards = names
         .iter()
         .map(|name| {
             let path = directory.path().join(format!("{name}.sqlite"));
+            let parts = moray::Parts {
+                commit_faults: Some(commits.clone()),
+                ..Default::default()
+            };
             let shard: Arc<dyn libmanta::moray::shard::Shard> =
-                moray::Shard::open(moray::Config::new(name.clone(), path)).unwrap();
+                moray::Shard::open_with(moray::Config::new(name.clone(), path), parts).unwrap();
             shard
         })
         .collect();
@@ -86,20 +95,33 @@ pub(crate) async fn start_wrapped(
             mako::Store::open(mako::Config::new(id, format!("az{n}"), path)).unwrap()
         })
         .collect();
-    let identity =
-        Service::open(moray.clone(), mahi::Config::new([7; 32]), clock.clone()).await.unwrap();
-    let user = |login, pem: &str| User { login, key: PrivateKey::parse(pem).unwrap() };
+    let identity = Service::open(moray.clone(), mahi::Config::new([7; 32]), clock.clone())
+        .await
+        .unwrap();
+    let user = |login, pem: &str| User {
+        login,
+        key: PrivateKey::parse(pem).unwrap(),
+    };
     let alice = user("alice", ALICE_KEY);
     let bob = user("bob", ALICE_KEY);
     let poseidon = user("poseidon", POSEIDON_KEY);
     for user in [&alice, &bob, &poseidon] {
         let operator = user.login == "poseidon";
-        let new = NewAccount { login: user.login.to_owned(), operator };
+        let new = NewAccount {
+            login: user.login.to_owned(),
+            operator,
+        };
         identity.create_account(new).await.unwrap();
-        identity.add_key(user.login, &user.key.public().to_openssh()).await.unwrap();
+        identity
+            .add_key(user.login, &user.key.public().to_openssh())
+            .await
+            .unwrap();
     }
     let jobs = Arc::new(MemJobs::new(clock.clone()));
-    let mut config = Config { server_name: "front.test".into(), ..Config::default() };
+    let mut config = Config {
+        server_name: "front.test".into(),
+        ..Config::default()
+    };
     config.shutdown_grace = Duration::from_secs(5);
     configure(&mut config);
     let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
@@ -114,7 +136,18 @@ pub(crate) async fn start_wrapped(
         extra_metrics: Box::new(|text| text.push_str("extra_total 1\n")),
     };
     let handle = listener.serve(config, deps);
-    Store { handle, address, moray, makos, identity, jobs, alice, bob, poseidon, directory }
+    Store {
+        handle,
+        address,
+        makos,
+        commits,
+        identity,
+        jobs,
+        alice,
+        bob,
+        poseidon,
+        directory,
+    }
 }
 
 impl Store {
@@ -137,7 +170,12 @@ impl Store {
 
     pub(crate) async fn mkdir(&self, path: &str) -> Response {
         let request = Request::new("PUT", path);
-        self.send(request.header("content-type", "application/json; type=directory").body("")).await
+        self.send(
+            request
+                .header("content-type", "application/json; type=directory")
+                .body(""),
+        )
+        .await
     }
 
     pub(crate) async fn put(&self, path: &str, body: impl Into<Vec<u8>>) -> Response {
@@ -157,15 +195,15 @@ impl Store {
         files
     }
 
-    /// Bytes of files that belong to no finished copy.
-    pub(crate) fn metrics_line(&self, text: &str, name: &str) -> u64 {
-        let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
-        line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
-    }
-
+    /// A line of the metrics by its name and labels; zero as long as it is not there.
     pub(crate) async fn metric(&self, name: &str) -> u64 {
-        let text = Request::new("GET", "/metrics").send(self.address).await.text();
-        self.metrics_line(&text, name)
+        let text = Request::new("GET", "/metrics")
+            .send(self.address)
+            .await
+            .text();
+        let mut lines = text.lines().filter_map(|line| line.rsplit_once(' '));
+        let found = lines.find(|(line, _)| *line == name);
+        found.map_or(0, |(_, value)| value.parse().unwrap())
     }
 
     /// Waits until a metric has a value.
@@ -176,7 +214,10 @@ impl Store {
             if now == value {
                 return;
             }
-            assert!(tokio::time::Instant::now() < deadline, "{name} is {now}, not {value}");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{name} is {now}, not {value}"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -155,6 +156,10 @@ fn place(
             Kind::Symlink(target) | Kind::Outside(target) => {
                 symlink(std::ffi::OsStr::from_bytes(target), &path)
                     .with_context(|| format!("link {}", path.display()))?;
+            }
+            Kind::Socket => {
+                // The name stays when the socket is closed, as after a crash.
+                UnixListener::bind(&path).with_context(|| format!("bind {}", path.display()))?;
             }
             Kind::File => {
                 if let Some(other) = placed.get(inode) {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use super::record::ZONES;
 use super::{Keep, Record, materialise};
 use crate::machine::files_below;
 
@@ -52,6 +53,9 @@ pub fn compare(record: &Record, root: &Path) -> Result<()> {
 fn contents(root: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     let mut contents = BTreeMap::new();
     for path in files_below(root)?.into_keys() {
+        if path.starts_with(root.join(ZONES)) {
+            continue;
+        }
         let metadata = fs::symlink_metadata(&path)?;
         let content = if metadata.is_symlink() {
             fs::read_link(&path)?.into_os_string().into_encoded_bytes()

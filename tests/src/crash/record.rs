@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::trace::Call;
+use crate::trace::{Call, unquote};
 
 pub type InodeId = usize;
 
@@ -17,6 +17,7 @@ pub enum Kind {
     File,
     Directory,
     Symlink(Vec<u8>),
+    Socket,
     /// A file linked in from elsewhere, whose content is not ours to lose.
     Outside(Vec<u8>),
 }
@@ -24,6 +25,8 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub struct Inode {
     pub kind: Kind,
+    /// The last name it was given, which it may have lost since.
+    pub name: Vec<u8>,
     /// Entries as the running process sees them; only of directories.
     entries: BTreeMap<Vec<u8>, InodeId>,
     /// Size as the running process sees it.
@@ -121,11 +124,16 @@ struct Recorder<'a> {
     open: Vec<Open>,
 }
 
+/// Below this directory of the root lie the disks of zones. They are changed by other processes, and nothing
+/// in them outlives the store, so what happens there is not followed.
+pub(super) const ZONES: &str = "zones";
+
 /// Records what happened below `root`, which was empty at the beginning of the trace.
 pub fn record(calls: &[Call], root: &Path) -> Result<Record> {
     ensure!(root.is_absolute(), "the root must be absolute");
     let directory = Inode {
         kind: Kind::Directory,
+        name: Vec::new(),
         entries: BTreeMap::new(),
         size: 0,
     };
@@ -189,6 +197,7 @@ impl Recorder<'_> {
                 self.cover(call, |_| true);
                 Ok(())
             }
+            "bind" => self.make_socket(call),
             "mkdir" => self.make_directory(call, None, 0),
             "mkdirat" => self.make_directory(call, Some(0), 1),
             "symlink" => self.make_symlink(call, None, 1),
@@ -251,8 +260,16 @@ impl Recorder<'_> {
         at: Option<usize>,
         path: usize,
     ) -> Result<Option<(InodeId, Option<Vec<u8>>)>> {
-        let path = call.bytes(path)?;
-        let (mut directory, mut names) = match self.below_root(&path) {
+        self.locate(call, at, &call.bytes(path)?)
+    }
+
+    fn locate(
+        &self,
+        call: &Call,
+        at: Option<usize>,
+        path: &[u8],
+    ) -> Result<Option<(InodeId, Option<Vec<u8>>)>> {
+        let (mut directory, mut names) = match self.below_root(path) {
             Some(names) => (ROOT, names),
             None if path.starts_with(b"/") => return Ok(None),
             None => {
@@ -270,11 +287,18 @@ impl Recorder<'_> {
             }
         };
         let last = names.pop();
+        let zones = self.record.inodes[ROOT]
+            .entries
+            .get(ZONES.as_bytes())
+            .copied();
         for name in names {
             let next = self.record.inodes[directory].entries.get(&name);
             // Below something we never saw: the call would have failed, or it is not a file of ours.
             let Some(next) = next else { return Ok(None) };
             directory = *next;
+        }
+        if Some(directory) == zones {
+            return Ok(None);
         }
         Ok(Some((directory, last)))
     }
@@ -289,6 +313,7 @@ impl Recorder<'_> {
         let inode = self.record.inodes.len();
         self.record.inodes.push(Inode {
             kind,
+            name: Vec::new(),
             entries: BTreeMap::new(),
             size: 0,
         });
@@ -302,9 +327,14 @@ impl Recorder<'_> {
         for (directory, name, inode) in &changes {
             let entries = &mut self.record.inodes[*directory].entries;
             match inode {
-                Some(inode) => entries.insert(name.clone(), *inode),
-                None => entries.remove(name),
-            };
+                Some(inode) => {
+                    entries.insert(name.clone(), *inode);
+                    self.record.inodes[*inode].name.clone_from(name);
+                }
+                None => {
+                    entries.remove(name);
+                }
+            }
         }
         self.push(call, Step::Names(changes), None);
     }
@@ -332,7 +362,10 @@ impl Recorder<'_> {
             match existing {
                 Some(inode) => inode,
                 None if flags.contains("O_CREAT") => self.create(call, directory, name, Kind::File),
-                None => bail!("a file was opened that was never made"),
+                None => bail!(
+                    "{} was opened and never made",
+                    String::from_utf8_lossy(&call.bytes(path)?)
+                ),
             }
         };
         if flags.contains("O_TRUNC") && self.record.inodes[inode].size > 0 {
@@ -469,6 +502,20 @@ impl Recorder<'_> {
         Ok(())
     }
 
+    fn make_socket(&mut self, call: &Call) -> Result<()> {
+        let Some((_, path)) = call.argument(1)?.split_once("sun_path=") else {
+            return Ok(());
+        };
+        let path = path.trim_end_matches('}');
+        // Names that are no paths, of the abstract namespace, begin with an @ before the quote.
+        if path.starts_with('"')
+            && let Some((directory, Some(name))) = self.locate(call, None, &unquote(path)?)?
+        {
+            self.create(call, directory, Some(name), Kind::Socket);
+        }
+        Ok(())
+    }
+
     fn make_directory(&mut self, call: &Call, at: Option<usize>, path: usize) -> Result<()> {
         if let Some((directory, Some(name))) = self.place(call, at, path)? {
             self.create(call, directory, Some(name), Kind::Directory);
@@ -502,7 +549,8 @@ impl Recorder<'_> {
         match (from, to) {
             (Some((from, Some(old))), Some((to, Some(new)))) => {
                 let inode = self.record.inodes[from].entries.get(&old).copied();
-                let inode = inode.context("what was renamed was never made")?;
+                let inode = inode
+                    .with_context(|| format!("{} was never made", String::from_utf8_lossy(&old)))?;
                 self.name(call, vec![(from, old, None), (to, new, Some(inode))]);
                 Ok(())
             }

@@ -139,10 +139,22 @@ fn allowed(run: &Run, worker: usize, cut: usize) -> (Option<&Tree>, Option<&Tree
     )
 }
 
+/// Storage directories are remembered by their absolute paths, and this disk stands at another place than the
+/// one that was recorded.
+fn stand_elsewhere(recorded: &Path, disk: &Path) -> Result<()> {
+    let file = disk.join("storage.json");
+    if let Ok(text) = std::fs::read_to_string(&file) {
+        let from = recorded.to_str().context("a path")?;
+        std::fs::write(&file, text.replace(from, disk.to_str().context("a path")?))?;
+    }
+    Ok(())
+}
+
 /// Starts a store on what a power failure at `cut` left, and looks for what was acknowledged before.
 fn check(run: &Run, cut: usize, keep: Keep, random: &mut StdRng, disks: &Disks) -> Result<()> {
     let disk = tempfile::tempdir_in(&disks.directory)?;
     crash::materialise(&run.record, cut, keep, random, disk.path())?;
+    stand_elsewhere(&run.data_dir, disk.path())?;
     let mut store = settings(&disks.binary)
         .data_dir(disk.path())
         .start()
@@ -157,7 +169,7 @@ fn check(run: &Run, cut: usize, keep: Keep, random: &mut StdRng, disks: &Disks) 
                 continue;
             }
             ensure!(exists == 200, "{root} answers {exists}");
-            let found = tree::read(&mut client, &root)?;
+            let found = match tree::read(&mut client, &root) { Ok(f) => f, Err(e) => { debug_ops(run, &store.log()?, cut); return Err(e) } };
             let empty = Tree::new();
             let before = before.unwrap_or(&empty);
             if found != *before && Some(&found) != after {
@@ -170,6 +182,29 @@ fn check(run: &Run, cut: usize, keep: Keep, random: &mut StdRng, disks: &Disks) 
     }
     store.kill()
 }
+
+fn debug_ops(run: &Run, log: &str, cut: usize) {
+    let Some((_, rest)) = log.split_once("\"object_id\":\"") else { return };
+    let id = &rest[..36];
+    eprintln!("DEBUG {id} cut {cut}");
+    let inodes: Vec<usize> = (0..run.record.inodes.len()).filter(|i| run.record.inodes[*i].name == id.as_bytes()).collect();
+    let mut want: Vec<usize> = inodes.clone();
+    let mut i = 0;
+    while i < want.len() {
+        for op in &run.record.operations {
+            if let Step::Names(c) = &op.step {
+                for (d, n, x) in c {
+                    if *x == Some(want[i]) {
+                        eprintln!("DEBUG {}..{} durable {:?}: dir {d} name {} -> {x:?}", op.entered, op.left, op.durable, String::from_utf8_lossy(n));
+                        if !want.contains(d) { want.push(*d); }
+                    }
+                }
+            }
+        }
+        i += 1;
+    }
+}
+fn hex(id: &str) -> Vec<u8> { let h: String = id.chars().filter(|c| *c != '-').collect(); (0..16).map(|i| u8::from_str_radix(&h[2*i..2*i+2], 16).unwrap()).collect() }
 
 /// Where disks are put together, and a copy of the binary on the same file system.
 struct Disks {
@@ -282,9 +317,7 @@ fn found_when_forgotten(forget: impl Fn(&Record, &Step) -> bool) -> Result<()> {
 }
 
 fn is_log(record: &Record, inode: usize) -> bool {
-    record
-        .path_of(inode)
-        .is_some_and(|path| path.ends_with("-wal"))
+    record.inodes[inode].name.ends_with(b"-wal")
 }
 
 #[test]

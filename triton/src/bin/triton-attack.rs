@@ -46,7 +46,11 @@ fn call(name: &str, arguments: &[&str]) -> String {
     // SAFETY: pointers passed are to strings and a page that outlive the call; the calls tried write at most
     // a page, and this process has nothing to lose.
     let result = unsafe { libc::syscall(number_of(name), a, b, c, d, e, f) };
-    if result >= 0 { "ok".to_owned() } else { error_name(&io::Error::last_os_error()) }
+    if result >= 0 {
+        "ok".to_owned()
+    } else {
+        error_name(&io::Error::last_os_error())
+    }
 }
 
 fn number(text: &str) -> i64 {

@@ -39,8 +39,9 @@ pub(super) struct Roots {
 impl Roots {
     /// Every directory once.
     pub(super) fn distinct(&self) -> Vec<&Path> {
-        let mut all: Vec<&Path> =
-            [&self.memory, &self.pids, &self.cpu, &self.cpuacct].map(PathBuf::as_path).into();
+        let mut all: Vec<&Path> = [&self.memory, &self.pids, &self.cpu, &self.cpuacct]
+            .map(PathBuf::as_path)
+            .into();
         all.extend(self.unified.as_deref());
         let mut seen = Vec::new();
         all.retain(|path| {
@@ -147,7 +148,10 @@ pub(super) fn empty(directory: &Path, deadline: Instant) -> io::Result<()> {
             }
         }
         if Instant::now() > deadline {
-            return Err(io::Error::other(format!("{}: processes do not die", directory.display())));
+            return Err(io::Error::other(format!(
+                "{}: processes do not die",
+                directory.display()
+            )));
         }
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -172,10 +176,21 @@ fn choose(mounted: &Mounted, name: &str) -> io::Result<(Version, Roots)> {
     if let (Some(memory), Some(pids), Some(cpu)) = (v1("memory"), v1("pids"), v1("cpu")) {
         let cpuacct = v1("cpuacct").unwrap_or_else(|| cpu.clone());
         let unified = mounted.v2.as_ref().map(|mount| mount.join(name));
-        return Ok((Version::V1, Roots { memory, pids, cpu, cpuacct, unified }));
+        return Ok((
+            Version::V1,
+            Roots {
+                memory,
+                pids,
+                cpu,
+                cpuacct,
+                unified,
+            },
+        ));
     }
     let Some(mount) = &mounted.v2 else {
-        return Err(io::Error::other("no cgroup tree with memory, pids and cpu is mounted"));
+        return Err(io::Error::other(
+            "no cgroup tree with memory, pids and cpu is mounted",
+        ));
     };
     let available = get(mount, "cgroup.controllers")?;
     let missing: Vec<_> = ["memory", "pids", "cpu"]
@@ -184,11 +199,18 @@ fn choose(mounted: &Mounted, name: &str) -> io::Result<(Version, Roots)> {
         .collect();
     if !missing.is_empty() {
         let missing = missing.join(", ");
-        return Err(io::Error::other(format!("no cgroup controller {missing} (v1 or v2)")));
+        return Err(io::Error::other(format!(
+            "no cgroup controller {missing} (v1 or v2)"
+        )));
     }
     let root = parent_v2(mount)?.join(name);
-    let roots =
-        Roots { memory: root.clone(), pids: root.clone(), cpu: root.clone(), cpuacct: root, unified: None };
+    let roots = Roots {
+        memory: root.clone(),
+        pids: root.clone(),
+        cpu: root.clone(),
+        cpuacct: root,
+        unified: None,
+    };
     Ok((Version::V2, roots))
 }
 
@@ -210,15 +232,20 @@ fn parent_v2(mount: &Path) -> io::Result<PathBuf> {
 /// we move into a leaf first; that works only when nobody else is in there.
 fn split(directory: &Path, top: &Path) -> io::Result<()> {
     let control = directory.join("cgroup.subtree_control");
-    let enable = || {
-        std::fs::write(&control, "+memory +pids +cpu").map_err(|error| named(&control, error))
-    };
+    let enable =
+        || std::fs::write(&control, "+memory +pids +cpu").map_err(|error| named(&control, error));
     if directory == top || enable().is_ok() {
         return enable();
     }
     let own = std::process::id().to_string();
-    if get(directory, "cgroup.procs")?.lines().any(|pid| pid != own) {
-        return Err(io::Error::other(format!("{}: shared with others", directory.display())));
+    if get(directory, "cgroup.procs")?
+        .lines()
+        .any(|pid| pid != own)
+    {
+        return Err(io::Error::other(format!(
+            "{}: shared with others",
+            directory.display()
+        )));
     }
     let leaf = directory.join("agent");
     make_directory(&leaf)?;
@@ -231,8 +258,12 @@ impl Mounted {
     fn parse(mountinfo: &str) -> Self {
         let mut found = Self::default();
         for line in mountinfo.lines() {
-            let Some((left, right)) = line.split_once(" - ") else { continue };
-            let Some(point) = left.split(' ').nth(4) else { continue };
+            let Some((left, right)) = line.split_once(" - ") else {
+                continue;
+            };
+            let Some(point) = left.split(' ').nth(4) else {
+                continue;
+            };
             let mut right = right.split(' ');
             let (kind, options) = (right.next(), right.nth(1).unwrap_or_default());
             let point = PathBuf::from(unescape(point));
@@ -240,7 +271,10 @@ impl Mounted {
                 Some("cgroup2") => found.v2 = found.v2.or(Some(point)),
                 Some("cgroup") => {
                     for controller in options.split(',').filter(|option| !option.contains('=')) {
-                        found.v1.entry(controller.to_owned()).or_insert_with(|| point.clone());
+                        found
+                            .v1
+                            .entry(controller.to_owned())
+                            .or_insert_with(|| point.clone());
                     }
                 }
                 _ => {}
@@ -252,9 +286,16 @@ impl Mounted {
 
 /// `mountinfo` writes blanks as octal escapes.
 fn unescape(field: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(field.to_owned(), |text, (escape, plain)| text.replace(escape, plain))
+    [
+        ("\\040", " "),
+        ("\\011", "\t"),
+        ("\\012", "\n"),
+        ("\\134", "\\"),
+    ]
+    .iter()
+    .fold(field.to_owned(), |text, (escape, plain)| {
+        text.replace(escape, plain)
+    })
 }
 
 #[cfg(test)]
@@ -273,13 +314,19 @@ mod tests {
         let (version, roots) = choose(&Mounted::parse(HYBRID), "manta-x").unwrap();
         assert_eq!(version, Version::V1);
         assert_eq!(roots.memory, Path::new("/sys/fs/cgroup/memory/manta-x"));
-        assert_eq!(roots.unified.as_deref(), Some(Path::new("/sys/fs/cgroup/uni fied/manta-x")));
+        assert_eq!(
+            roots.unified.as_deref(),
+            Some(Path::new("/sys/fs/cgroup/uni fied/manta-x"))
+        );
         assert_eq!(roots.distinct().len(), 4);
     }
 
     #[test]
     fn a_pure_v1_machine_needs_no_v2_tree() {
-        let text: Vec<_> = HYBRID.lines().filter(|line| !line.contains("cgroup2")).collect();
+        let text: Vec<_> = HYBRID
+            .lines()
+            .filter(|line| !line.contains("cgroup2"))
+            .collect();
         let (version, roots) = choose(&Mounted::parse(&text.join("\n")), "manta-x").unwrap();
         assert_eq!((version, roots.unified), (Version::V1, None));
     }
@@ -290,9 +337,14 @@ mod tests {
         std::fs::create_dir(&dir).unwrap();
         std::fs::write(dir.join("cgroup.controllers"), "cpuset cpu pids\n").unwrap();
         let line = format!("41 31 0:38 / {} rw - cgroup2 cgroup2 rw", dir.display());
-        let refused = choose(&Mounted::parse(&line), "manta-x").unwrap_err().to_string();
+        let refused = choose(&Mounted::parse(&line), "manta-x")
+            .unwrap_err()
+            .to_string();
         std::fs::remove_dir_all(&dir).unwrap();
-        assert!(refused.contains("memory") && !refused.contains("pids,"), "{refused}");
+        assert!(
+            refused.contains("memory") && !refused.contains("pids,"),
+            "{refused}"
+        );
         assert!(choose(&Mounted::default(), "manta-x").is_err());
     }
 }

@@ -28,16 +28,18 @@ impl SlotCgroup {
     /// Files through which a process that writes "0" joins. v1: `tasks`, which moves only the writer and
     /// so avoids a global lock.
     pub(crate) fn join_files(&self) -> io::Result<Vec<OwnedFd>> {
-        let open = |path: std::path::PathBuf| {
-            File::options().write(true).open(path).map(OwnedFd::from)
-        };
+        let open =
+            |path: std::path::PathBuf| File::options().write(true).open(path).map(OwnedFd::from);
         self.roots
             .distinct()
             .into_iter()
             .map(|directory| {
                 let unified = self.roots.unified.as_deref() == Some(directory);
-                let file =
-                    if self.version == Version::V1 && !unified { "tasks" } else { "cgroup.procs" };
+                let file = if self.version == Version::V1 && !unified {
+                    "tasks"
+                } else {
+                    "cgroup.procs"
+                };
                 open(directory.join(file))
             })
             .collect()
@@ -89,9 +91,7 @@ impl SlotCgroup {
     /// Starts a new measurement of [`peak_bytes`](Self::peak_bytes), where the kernel can.
     pub(crate) fn reset_peak(&self) -> io::Result<()> {
         match self.version {
-            Version::V1 => {
-                std::fs::write(self.roots.memory.join("memory.max_usage_in_bytes"), "0")
-            }
+            Version::V1 => std::fs::write(self.roots.memory.join("memory.max_usage_in_bytes"), "0"),
             // Resettable only through a descriptor kept open, since 6.12; without it the peak is the slot's.
             Version::V2 => Ok(()),
         }

@@ -12,7 +12,7 @@ use crate::config::{Config, ScratchKind};
 use crate::image::HostImage;
 use crate::network;
 use crate::nursery::{Keeper, Nursery};
-use crate::scratch::{LoopImages, Maker, project_quotas};
+use crate::scratch::{LoopImages, Maker, project_quotas, remove_tree};
 use crate::slot::{Kept, Slot};
 use crate::uids::UidBlock;
 use crate::wire::Flavour;
@@ -21,6 +21,7 @@ use crate::wire::Flavour;
 pub(super) struct Layout {
     pub(super) config: Config,
     pub(super) isolation: Isolation,
+    pub(super) flavour: Flavour,
     pub(super) description: String,
     pub(super) lock: File,
     pub(super) directories: [PathBuf; 2],
@@ -48,8 +49,11 @@ impl Layout {
                 return Err(refused(isolation, "only root can make them"));
             }
             Isolation::UserNamespace if root => {
-                return Err(refused(isolation, "root's own files would be the zone's: run as root \
-                                               with full zones, or as another user"));
+                return Err(refused(
+                    isolation,
+                    "root's own files would be the zone's: run as root \
+                                               with full zones, or as another user",
+                ));
             }
             Isolation::UserNamespace => Flavour::Plain,
             Isolation::Process => Flavour::Bare,
@@ -57,7 +61,12 @@ impl Layout {
         let (state_dir, lock) =
             lock_state(&config.state_dir).map_err(during("lock the state directory"))?;
         config.state_dir = state_dir;
-        let name = format!("manta-{:016x}", fnv(config.state_dir.as_os_str().as_encoded_bytes()));
+        config.disk_bytes = disk_bytes(config.disk_bytes);
+        config.memory_bytes = memory_bytes(config.memory_bytes);
+        let name = format!(
+            "manta-{:016x}",
+            fnv(config.state_dir.as_os_str().as_encoded_bytes())
+        );
         let image = config.state_dir.join("image");
         remove_tree(&image).map_err(during("remove the old image"))?;
         let scratch = config.state_dir.join("scratch");
@@ -76,9 +85,14 @@ impl Layout {
         };
         let (maker, quota) = maker(&config, flavour, &scratch, &name)?;
 
-        let host_image =
-            HostImage { flavour, tools: config.tools.as_deref(), usr_local: config.usr_local };
-        let built = host_image.build(&image).map_err(during("build the image"))?;
+        let host_image = HostImage {
+            flavour,
+            tools: config.tools.as_deref(),
+            usr_local: config.usr_local,
+        };
+        let built = host_image
+            .build(&image)
+            .map_err(during("build the image"))?;
         let uids = match flavour {
             Flavour::Full => Some(UidBlock::take().map_err(during("take user ids"))?),
             Flavour::Plain | Flavour::Bare => None,
@@ -107,7 +121,12 @@ impl Layout {
             let name = format!("zone{index}");
             let kept = users
                 .next()
-                .map(|user_namespace| Ok(Kept { user_namespace, network: network::make()? }))
+                .map(|user_namespace| {
+                    Ok(Kept {
+                        user_namespace,
+                        network: network::make()?,
+                    })
+                })
                 .transpose()
                 .map_err(|error: io::Error| {
                     refused(isolation, &format!("make a network namespace: {error}"))
@@ -119,9 +138,17 @@ impl Layout {
                 .map_err(during("make a cgroup"))?;
             let uid_base = bases.get(index).copied().unwrap_or(own);
             let cgroup = cgroup.map(Into::into);
-            slots.push(Slot { index, name, uid_base, kept, cgroup });
+            slots.push(Slot {
+                index,
+                name,
+                uid_base,
+                kept,
+                cgroup,
+            });
         }
-        let cores = uids.as_ref().map(|uids| (uids.base(0), uids.base(1) - uids.base(0)));
+        let cores = uids
+            .as_ref()
+            .map(|uids| (uids.base(0), uids.base(1) - uids.base(0)));
         let description = format!(
             "{} {} ({name}), cgroups: {}{quota}",
             config.slots,
@@ -138,6 +165,7 @@ impl Layout {
         Ok(Self {
             config,
             isolation,
+            flavour,
             description,
             lock,
             directories: [image, scratch],
@@ -152,6 +180,19 @@ impl Layout {
     }
 }
 
+/// A size that a file system can have.
+pub(super) fn disk_bytes(wanted: u64) -> u64 {
+    // Below, ext4 has hardly room for itself.
+    const LEAST: u64 = 16 << 20;
+    wanted.clamp(LEAST, i64::MAX as u64) & !0xfff
+}
+
+/// A limit that zone init and a shell fit into.
+pub(super) fn memory_bytes(wanted: u64) -> u64 {
+    const LEAST: u64 = 32 << 20;
+    wanted.clamp(LEAST, i64::MAX as u64) & !0xfff
+}
+
 /// How scratches are made here, and what to say about it.
 fn maker(
     config: &Config,
@@ -160,10 +201,7 @@ fn maker(
     name: &str,
 ) -> Result<(Maker, String), ZoneError> {
     if flavour != Flavour::Full {
-        return Ok((Maker::Directories {
-            parent: scratch.to_owned(),
-            unconfined: flavour == Flavour::Bare,
-        }, String::new()));
+        return Ok((Maker::Directories(scratch.to_owned()), String::new()));
     }
     let quota = match project_quotas(scratch) {
         Ok(()) => ", project quotas present but not used".to_owned(),
@@ -171,7 +209,7 @@ fn maker(
     };
     let maker = match config.scratch {
         ScratchKind::Tmpfs => Maker::Tmpfs,
-        ScratchKind::Loop | ScratchKind::Auto => {
+        ScratchKind::Loop => {
             let images = LoopImages::new(scratch.to_owned(), name.to_owned());
             Maker::Loop(images.map_err(|error| {
                 let why = format!("no loop devices to limit disks with ({error})");
@@ -205,12 +243,8 @@ pub(super) fn refusal(isolation: Isolation, what: &str) -> String {
 
 /// The usual suspects, looked up rather than guessed.
 fn user_namespace_hint(what: &str) -> String {
-    let zero = |path: &str| {
-        std::fs::read_to_string(path).is_ok_and(|value| value.trim() == "0")
-    };
-    let one = |path: &str| {
-        std::fs::read_to_string(path).is_ok_and(|value| value.trim() == "1")
-    };
+    let zero = |path: &str| std::fs::read_to_string(path).is_ok_and(|value| value.trim() == "0");
+    let one = |path: &str| std::fs::read_to_string(path).is_ok_and(|value| value.trim() == "1");
     if zero("/proc/sys/user/max_user_namespaces") {
         return "the sysctl user.max_user_namespaces is 0".to_owned();
     }
@@ -227,14 +261,6 @@ fn user_namespace_hint(what: &str) -> String {
             .to_owned();
     }
     "a container's seccomp filter or security module probably forbids it".to_owned()
-}
-
-/// Removes a tree of ours. Mounts are never below it: they are in the zygote's own namespace.
-pub(super) fn remove_tree(directory: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
-    }
 }
 
 /// FNV-1a: a short name for a long path, the same on every start.

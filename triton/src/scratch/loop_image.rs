@@ -37,14 +37,27 @@ pub(crate) struct LoopImages {
 impl LoopImages {
     /// Errors: without `/dev/loop-control`.
     pub(crate) fn new(directory: PathBuf, label: String) -> io::Result<Self> {
-        let control = File::options().read(true).write(true).open("/dev/loop-control")?;
+        let control = File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/loop-control")?;
         let mut before = BTreeSet::new();
         for entry in std::fs::read_dir("/sys/block")? {
             let name = entry?.file_name();
-            before.extend(name.to_str().and_then(|name| name.strip_prefix("loop")?.parse::<u32>().ok()));
+            before.extend(
+                name.to_str()
+                    .and_then(|name| name.strip_prefix("loop")?.parse::<u32>().ok()),
+            );
         }
         let (used, templates) = (Mutex::default(), Mutex::default());
-        Ok(Self { directory, label, control, before, used, templates })
+        Ok(Self {
+            directory,
+            label,
+            control,
+            before,
+            used,
+            templates,
+        })
     }
 
     /// A mounted, empty file system of `bytes`.
@@ -60,7 +73,10 @@ impl LoopImages {
             ("nobarrier", None),
             ("noinit_itable", None),
         ];
-        let options: Vec<_> = options.iter().map(|(key, value)| (*key, value.as_deref())).collect();
+        let options: Vec<_> = options
+            .iter()
+            .map(|(key, value)| (*key, value.as_deref()))
+            .collect();
         let mounted = mount::new_filesystem("ext4", &options, NOSUID | NODEV | NOATIME);
         if mounted.is_err() {
             let _ = loop_device::clear(&device);
@@ -71,7 +87,10 @@ impl LoopImages {
     /// The unmounted original of file systems of `bytes`.
     fn template(&self, bytes: u64) -> io::Result<Arc<OwnedFd>> {
         // Held while mkfs runs, so that it runs once; only blocking threads come here.
-        let mut templates = self.templates.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut templates = self
+            .templates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(template) = templates.get(&bytes) {
             return Ok(Arc::clone(template));
         }
@@ -92,12 +111,19 @@ impl LoopImages {
         for _ in 0..DEVICE_ATTEMPTS {
             let number = loop_device::get_free(&self.control)?;
             let path = format!("/dev/loop{number}");
-            let attached = File::options().read(true).write(true).open(path).and_then(|device| {
-                loop_device::configure(&device, image.as_fd(), &self.label).map(|()| device)
-            });
+            let attached = File::options()
+                .read(true)
+                .write(true)
+                .open(path)
+                .and_then(|device| {
+                    loop_device::configure(&device, image.as_fd(), &self.label).map(|()| device)
+                });
             match attached {
                 Ok(device) => {
-                    self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+                    self.used
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(number);
                     return Ok((device, number));
                 }
                 // A neighbour was faster, or the node is not there yet.
@@ -118,7 +144,10 @@ impl LoopImages {
 
     pub(crate) fn release(&self) -> io::Result<()> {
         let deadline = Instant::now() + RELEASE_DEADLINE;
-        self.templates.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.templates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
         for number in used {
             while self.is_ours(number) {
@@ -144,12 +173,25 @@ impl LoopImages {
 }
 
 fn make_ext4(file: &OwnedFd) -> io::Result<()> {
-    let program = ["/usr/sbin/mkfs.ext4", "/sbin/mkfs.ext4", "/usr/bin/mkfs.ext4"]
-        .into_iter()
-        .find(|path| std::path::Path::new(path).exists())
-        .ok_or_else(|| io::Error::other("mkfs.ext4 is not installed (package e2fsprogs)"))?;
+    let program = [
+        "/usr/sbin/mkfs.ext4",
+        "/sbin/mkfs.ext4",
+        "/usr/bin/mkfs.ext4",
+    ]
+    .into_iter()
+    .find(|path| std::path::Path::new(path).exists())
+    .ok_or_else(|| io::Error::other("mkfs.ext4 is not installed (package e2fsprogs)"))?;
     let output = Command::new(program)
-        .args(["-q", "-F", "-m", "0", "-b", "4096", "-O", "^has_journal,^resize_inode"])
+        .args([
+            "-q",
+            "-F",
+            "-m",
+            "0",
+            "-b",
+            "4096",
+            "-O",
+            "^has_journal,^resize_inode",
+        ])
         .args(["-E", "lazy_itable_init=1,nodiscard,root_owner=0:0"])
         // The file has no name, but the child has it as standard input.
         .arg("/proc/self/fd/0")
@@ -161,7 +203,10 @@ fn make_ext4(file: &OwnedFd) -> io::Result<()> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(io::Error::other(format!("mkfs.ext4: {}: {said}", output.status)))
+    Err(io::Error::other(format!(
+        "mkfs.ext4: {}: {said}",
+        output.status
+    )))
 }
 
 /// Copies what `from` holds; its holes, almost all of it, stay holes.

@@ -57,14 +57,21 @@ pub(crate) fn configure(device: &File, file: impl AsFd, label: &str) -> io::Resu
     // Direct I/O wants the sector size of the file system below; 4,096 suits every common one.
     configuration.block_size = 4096;
     configuration.info.flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO;
-    for (slot, byte) in configuration.info.file_name[..63].iter_mut().zip(label.bytes()) {
+    for (slot, byte) in configuration.info.file_name[..63]
+        .iter_mut()
+        .zip(label.bytes())
+    {
         *slot = byte;
     }
     let call = |configuration: &Configuration| {
         // SAFETY: `configuration` has the kernel's layout and outlives the call.
         check(
             unsafe {
-                libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, std::ptr::from_ref(configuration))
+                libc::ioctl(
+                    device.as_raw_fd(),
+                    LOOP_CONFIGURE,
+                    std::ptr::from_ref(configuration),
+                )
             }
             .into(),
         )
@@ -89,8 +96,17 @@ pub(crate) fn clear(device: &File) -> io::Result<()> {
 /// Removes a device that nobody uses. Errors: `EBUSY` when somebody does.
 pub(crate) fn remove(control: &File, number: u32) -> io::Result<()> {
     // SAFETY: takes an integer.
-    check(unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_REMOVE, libc::c_ulong::from(number)) }.into())
-        .map(drop)
+    check(
+        unsafe {
+            libc::ioctl(
+                control.as_raw_fd(),
+                LOOP_CTL_REMOVE,
+                libc::c_ulong::from(number),
+            )
+        }
+        .into(),
+    )
+    .map(drop)
 }
 
 #[cfg(test)]

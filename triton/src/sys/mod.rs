@@ -16,7 +16,11 @@ use tokio::io::unix::AsyncFd;
 
 /// Turns the C convention (-1 and `errno`) into a result.
 fn check(result: libc::c_long) -> io::Result<libc::c_long> {
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 /// `fd`, to be awaited on this runtime.

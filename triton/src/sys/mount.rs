@@ -31,7 +31,11 @@ pub(crate) fn new_filesystem(
         }
     }
     rustix::mount::fsconfig_create(&context)?;
-    Ok(rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+    Ok(rustix::mount::fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        attributes,
+    )?)
 }
 
 /// A detached copy of the mount at `path`; `with_below` says whether what is mounted below it comes along.
@@ -91,7 +95,13 @@ pub(crate) fn attach_at(
     target: impl AsRef<Path>,
 ) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    Ok(rustix::mount::move_mount(mount.as_fd(), "", at.as_fd(), target.as_ref(), flags)?)
+    Ok(rustix::mount::move_mount(
+        mount.as_fd(),
+        "",
+        at.as_fd(),
+        target.as_ref(),
+        flags,
+    )?)
 }
 
 /// Makes `new_root` (the current directory's mount) the root and forgets the old one.

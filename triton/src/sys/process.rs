@@ -17,7 +17,9 @@ impl SingleThreaded {
     pub(crate) fn check() -> io::Result<Self> {
         match std::fs::read_dir("/proc/self/task")?.count() {
             1 => Ok(Self(PhantomData)),
-            threads => Err(io::Error::other(format!("{threads} threads where one was expected"))),
+            threads => Err(io::Error::other(format!(
+                "{threads} threads where one was expected"
+            ))),
         }
     }
 }
@@ -41,14 +43,21 @@ pub(crate) fn clone3(_: &SingleThreaded, flags: libc::c_int) -> io::Result<Forke
     // hold a lock (the allocator's for one) that the child would wait for in vain. `args` and `pidfd` live
     // across the call.
     let pid = check(unsafe {
-        libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>())
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw mut args,
+            size_of::<libc::clone_args>(),
+        )
     })?;
     if pid == 0 {
         return Ok(Forked::Child);
     }
     // SAFETY: the kernel stored a fresh descriptor that nobody else owns.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(Forked::Parent { pid: pid as i32, pidfd })
+    Ok(Forked::Parent {
+        pid: pid as i32,
+        pidfd,
+    })
 }
 
 /// Joins the namespace `fd` of kind `kind` (`CLONE_NEW*`).
@@ -68,7 +77,12 @@ pub(crate) fn unshare(flags: libc::c_int) -> io::Result<()> {
 pub(crate) fn cloexec_from(first: u32) -> io::Result<()> {
     // SAFETY: only changes flags of descriptors.
     check(unsafe {
-        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
     })
     .map(drop)
 }
@@ -213,8 +227,15 @@ pub(crate) fn set_capabilities(mask: u64) -> io::Result<()> {
         inheritable: u32,
     }
     // _LINUX_CAPABILITY_VERSION_3: two 32-bit words of each set.
-    let header = Header { version: 0x2008_0522, pid: 0 };
-    let word = |bits: u64| Sets { effective: bits as u32, permitted: bits as u32, inheritable: 0 };
+    let header = Header {
+        version: 0x2008_0522,
+        pid: 0,
+    };
+    let word = |bits: u64| Sets {
+        effective: bits as u32,
+        permitted: bits as u32,
+        inheritable: 0,
+    };
     let sets = [word(mask & 0xffff_ffff), word(mask >> 32)];
     // SAFETY: header and the two data words have the layout version 3 asks for and outlive the call.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) }).map(drop)
@@ -230,7 +251,11 @@ pub(crate) fn root_without_powers() -> io::Result<()> {
 /// Replaces this process. Returns only when that failed.
 pub(crate) fn exec(program: &CStr, argv: &[CString], env: &[CString]) -> io::Error {
     let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
-        strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
+        strings
+            .iter()
+            .map(|s| s.as_ptr())
+            .chain([ptr::null()])
+            .collect()
     };
     let (argv, env) = (pointers(argv), pointers(env));
     // SAFETY: both arrays end with a null pointer and their strings outlive the call.
@@ -258,10 +283,8 @@ pub(crate) fn loopback_up() -> io::Result<()> {
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
     // SAFETY: `request` is an initialised `ifreq` and outlives the call.
-    check(
-        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }.into(),
-    )
-    .map(drop)
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }.into())
+        .map(drop)
 }
 
 /// Locks one byte of `file` for as long as this opening of it lives. `false` when somebody else has it.
@@ -277,7 +300,9 @@ pub(crate) fn lock_byte(file: &std::fs::File, at: u64) -> io::Result<bool> {
         check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) }.into());
     match result {
         Ok(_) => Ok(true),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
+            Ok(false)
+        }
         Err(error) => Err(error),
     }
 }

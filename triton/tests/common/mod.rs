@@ -1,6 +1,11 @@
 //! A host in a temporary directory, commands in its zones, and counts of what the machine lends.
 
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "each test file uses its part"
+)]
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -15,7 +20,10 @@ use triton::{Config, Host, ZygoteProgram};
 
 pub const MIB: u64 = 1 << 20;
 /// Small, so that tests fill them quickly.
-pub const SPEC: ZoneSpec = ZoneSpec { memory_bytes: 256 * MIB, disk_bytes: 64 * MIB };
+pub const SPEC: ZoneSpec = ZoneSpec {
+    memory_bytes: 256 * MIB,
+    disk_bytes: 64 * MIB,
+};
 
 /// These tests make namespaces, cgroups and mounts.
 pub fn need_root() {
@@ -26,7 +34,10 @@ pub fn need_root() {
 }
 
 pub fn zygote() -> ZygoteProgram {
-    ZygoteProgram { program: env!("CARGO_BIN_EXE_triton-zygote").into(), args: Vec::new() }
+    ZygoteProgram {
+        program: env!("CARGO_BIN_EXE_triton-zygote").into(),
+        args: Vec::new(),
+    }
 }
 
 /// The directory of the attack program, shown to zones as their tools.
@@ -68,16 +79,18 @@ impl Site {
     }
 
     pub async fn zone(&self) -> Box<dyn Zone> {
-        within(60, "acquire a zone", self.host.acquire(SPEC)).await.unwrap()
+        within(60, "acquire a zone", self.host.acquire(SPEC))
+            .await
+            .unwrap()
     }
 
-    /// Every slot ready again: nothing that happened may cost one.
+    /// Every slot ready or still in use: nothing that happened may cost one.
     pub async fn all_ready(&self) {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let stats = self.host.stats();
             assert_eq!(stats.disabled, 0, "{stats:?}");
-            if stats.uninit == 0 && stats.busy == 0 {
+            if stats.uninit == 0 {
                 return;
             }
             assert!(Instant::now() < deadline, "slots not ready: {stats:?}");
@@ -118,30 +131,38 @@ pub fn environment() -> Vec<(String, String)> {
     [
         ("HOME", "/root"),
         ("LANG", "C.UTF-8"),
-        ("PATH", "/opt/marlin/bin:/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin"),
+        (
+            "PATH",
+            "/opt/marlin/bin:/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin",
+        ),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into()
 }
 
 pub fn null() -> OwnedFd {
-    File::open("/dev/null").unwrap().into()
+    File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .unwrap()
+        .into()
 }
 
 pub fn shell(line: &str) -> Vec<String> {
-    ["/bin/bash", "--norc", "-c", line].map(str::to_owned).into()
+    ["/bin/bash", "--norc", "-c", line]
+        .map(str::to_owned)
+        .into()
 }
 
 /// Runs a shell line and collects its output.
 pub async fn sh(zone: &mut dyn Zone, line: &str) -> Outcome {
-    try_sh(zone, line, null()).await.unwrap_or_else(|error| panic!("{line}: {error:?}"))
+    try_sh(zone, line, null())
+        .await
+        .unwrap_or_else(|error| panic!("{line}: {error:?}"))
 }
 
-pub async fn try_sh(
-    zone: &mut dyn Zone,
-    line: &str,
-    stdin: OwnedFd,
-) -> Result<Outcome, ZoneError> {
+pub async fn try_sh(zone: &mut dyn Zone, line: &str, stdin: OwnedFd) -> Result<Outcome, ZoneError> {
     let stdout = zone.output_file().await?;
     let stderr = zone.output_file().await?;
     let command = Command {
@@ -152,7 +173,11 @@ pub async fn try_sh(
         stderr: stderr.try_clone().unwrap().into(),
     };
     let exit = within(120, line, zone.run(command)).await?;
-    Ok(Outcome { exit, stdout: text(stdout), stderr: text(stderr) })
+    Ok(Outcome {
+        exit,
+        stdout: text(stdout),
+        stderr: text(stderr),
+    })
 }
 
 /// The first MiB of a file.
@@ -171,7 +196,7 @@ pub async fn says(zone: &mut dyn Zone, line: &str, expected: &str) {
 }
 
 /// What this process, its children and the machine hold for the host in `directory`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Counts {
     pub mounts: usize,
     pub cgroups: usize,
@@ -184,7 +209,10 @@ pub struct Counts {
 impl Counts {
     pub fn take(directory: &Path) -> Self {
         Self {
-            mounts: std::fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count(),
+            mounts: std::fs::read_to_string("/proc/self/mountinfo")
+                .unwrap()
+                .lines()
+                .count(),
             cgroups: cgroups(directory).len(),
             loops: loops(directory),
             descendants: descendants(std::process::id()),
@@ -192,22 +220,54 @@ impl Counts {
             files: files(directory),
         }
     }
+
+    /// Says what grew, without listing thousands of files.
+    pub fn assert_same(&self, after: &Self) {
+        let figures = |counts: &Self| {
+            (
+                counts.mounts,
+                counts.cgroups,
+                counts.loops,
+                counts.descendants,
+                counts.descriptors,
+            )
+        };
+        let changed: Vec<_> = self
+            .files
+            .symmetric_difference(&after.files)
+            .take(20)
+            .collect();
+        assert_eq!(changed, Vec::<&PathBuf>::new(), "files");
+        assert_eq!(
+            figures(self),
+            figures(after),
+            "mounts, cgroups, loops, processes, descriptors"
+        );
+    }
 }
 
 /// Cgroups of hosts below `directory`: those whose name belongs to a state directory there.
 pub fn cgroups(directory: &Path) -> Vec<PathBuf> {
-    let state = directory.join("state").canonicalize().unwrap_or_else(|_| directory.join("state"));
-    let hash = state.as_os_str().as_encoded_bytes().iter().fold(
-        0xcbf2_9ce4_8422_2325_u64,
-        |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3),
-    );
+    let state = directory
+        .join("state")
+        .canonicalize()
+        .unwrap_or_else(|_| directory.join("state"));
+    let hash = state
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
     let name = format!("manta-{hash:016x}");
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let mut found = Vec::new();
     for line in mounts.lines().filter(|line| line.contains(" - cgroup")) {
         let root = Path::new(line.split(' ').nth(4).unwrap()).join(&name);
         if root.is_dir() {
-            let children = std::fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path());
+            let children = std::fs::read_dir(&root)
+                .unwrap()
+                .map(|entry| entry.unwrap().path());
             found.extend(children.filter(|path| path.is_dir()));
             found.push(root);
         }
@@ -217,7 +277,9 @@ pub fn cgroups(directory: &Path) -> Vec<PathBuf> {
 
 /// Loop devices whose file is below `directory`.
 pub fn loops(directory: &Path) -> usize {
-    let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+    let directory = directory
+        .canonicalize()
+        .unwrap_or_else(|_| directory.to_owned());
     std::fs::read_dir("/sys/block")
         .unwrap()
         .filter_map(|entry| {
@@ -231,12 +293,23 @@ pub fn loops(directory: &Path) -> usize {
 pub fn descendants(ancestor: u32) -> usize {
     let mut parents = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
             continue;
         };
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        let Some((_, rest)) = stat.rsplit_once(')') else { continue };
-        let Some(parent) = rest.split_whitespace().nth(1).and_then(|field| field.parse().ok())
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
+            continue;
+        };
+        let Some((_, rest)) = stat.rsplit_once(')') else {
+            continue;
+        };
+        let Some(parent) = rest
+            .split_whitespace()
+            .nth(1)
+            .and_then(|field| field.parse().ok())
         else {
             continue;
         };
@@ -246,7 +319,11 @@ pub fn descendants(ancestor: u32) -> usize {
     loop {
         let before = known.len();
         known.extend(
-            parents.iter().filter(|(_, parent)| known.contains(parent)).map(|(pid, _)| *pid).collect::<Vec<_>>(),
+            parents
+                .iter()
+                .filter(|(_, parent)| known.contains(parent))
+                .map(|(pid, _)| *pid)
+                .collect::<Vec<_>>(),
         );
         if known.len() == before {
             return before - 1;

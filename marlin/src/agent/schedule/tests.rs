@@ -32,7 +32,10 @@ fn started(effects: &[Effect], key: GroupKey) -> Vec<StreamId> {
 }
 
 fn runs(effects: &[Effect]) -> usize {
-    effects.iter().filter(|e| matches!(e, Effect::Run { .. })).count()
+    effects
+        .iter()
+        .filter(|e| matches!(e, Effect::Run { .. }))
+        .count()
 }
 
 #[test]

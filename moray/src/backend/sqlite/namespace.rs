@@ -216,7 +216,7 @@ fn write_child(
 fn check_put(row: Row, put: &PutObject, current: Option<&Entry>) -> Result<(), NamespaceError> {
     put.condition.check(current)?;
     match row {
-        Row::Open { count } if current.is_none() && count > put.directory_entries_max => {
+        Row::Open { count } if count > put.directory_entries_max => {
             Err(NamespaceError::DirectoryFull)
         }
         _ => Ok(()),

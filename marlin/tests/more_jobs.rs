@@ -1,0 +1,392 @@
+//! Jobs in bad company: odd names, few zones, failing records, restarts at awkward moments, and the local
+//! Manta of a zone.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use libmanta::marlin::{JobError, JobList, JobState, Jobs};
+use libmanta::triton::Zones;
+use support::{Store, map, reduce};
+use testkit::zones::ZoneEvent;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn odd_names_are_taken_literally_and_normalised() {
+    let store = Store::start().await;
+    for name in ["my obj1", "M%41RK", "obj1"] {
+        store.put(&format!("~~/stor/{name}"), name).await;
+    }
+    let phases = vec![
+        map("mcat \"$MANTA_INPUT_OBJECT\""),
+        map("cat && echo"),
+        reduce("sort | mpipe \"${MANTA_OUTPUT_BASE} with spaces\"", 1),
+    ];
+    let inputs = ["/user/stor/my obj1", "/user/stor/M%41RK"];
+    let job = store.run(phases, &inputs).await;
+    assert_eq!(job.errors, Vec::<serde_json::Value>::new());
+    assert!(
+        job.outputs[0].ends_with("/stor/reduce.2. with spaces"),
+        "{:?}",
+        job.outputs
+    );
+    assert_eq!(store.get(&job.outputs[0]).await, "M%41RK\nmy obj1\n");
+    // What was only referred to is not ours to delete.
+    assert!(store.exists("/user/stor/my obj1").await);
+
+    let phases = vec![reduce("mcat /user//stor/obj1", 1), map("wc -w")];
+    let job = store.run(phases, &["/user/stor///obj1"]).await;
+    let base = format!("/user/jobs/{}/stor/user/stor/obj1.1.", job.id);
+    assert!(job.outputs[0].starts_with(&base), "{:?}", job.outputs);
+    assert_eq!(store.get(&job.outputs[0]).await.trim(), "1");
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_zone_is_enough_for_any_number_of_reducers_and_jobs() {
+    let store = Store::with_zones(1).await;
+    store.put("~~/stor/a", "x\n").await;
+    let phases = || vec![map("cat"), reduce("cat", 4), map("cat"), reduce("cat", 1)];
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let id = store.create(phases()).await;
+        store.add(id, &["/user/stor/a"; 10]).await.unwrap();
+        ids.push(id);
+    }
+    for id in &ids {
+        store.end(*id).await.unwrap();
+    }
+    for id in ids {
+        let job = store.finish(id).await;
+        job.check();
+        assert_eq!(store.get(&job.outputs[0]).await, "x\n".repeat(10));
+    }
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_of_one_task_does_not_wait_for_a_job_of_many() {
+    let store = Store::with_zones(1).await;
+    store.put("~~/stor/a", "x").await;
+    let long = store.create(vec![map("sleep 0.05")]).await;
+    store.add(long, &["/user/stor/a"; 200]).await.unwrap();
+    store.wait(long, |status| status.stats.tasks_done > 0).await;
+    let short = store.run(vec![map("cat")], &["/user/stor/a"]).await;
+    short.check();
+    let status = store.status(long).await;
+    assert!(
+        status.stats.tasks_done < 100,
+        "the long job went first: {status:?}"
+    );
+    store.marlin.cancel(store.account.id, long).await.unwrap();
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn intermediate_objects_stay_when_the_operator_wants_them() {
+    let store = Store::start().await;
+    store.put("~~/stor/a", "x").await;
+    let options = serde_json::json!({ "keepIntermediate": true });
+    let id = store
+        .create_with(vec![map("cat"), map("cat")], Some(options))
+        .await;
+    store.add(id, &["/user/stor/a"]).await.unwrap();
+    store.end(id).await.unwrap();
+    store.finish(id).await.check();
+    assert_eq!(
+        store.objects(&format!("/user/jobs/{id}/stor")).await.len(),
+        2
+    );
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_intermediate_object_that_its_task_removed_is_no_error() {
+    let store = Store::start().await;
+    store.put("~~/stor/a", "x").await;
+    let remove = format!(
+        "cat; {}",
+        local_manta("DELETE", "$MANTA_INPUT_OBJECT", "", "/dev/null")
+    );
+    let job = store
+        .run(vec![map("cat"), map(&remove)], &["/user/stor/a"])
+        .await;
+    job.check();
+    assert_eq!((job.errors.len(), job.outputs.len()), (0, 1));
+    assert_eq!(store.get(&job.outputs[0]).await, "x");
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_local_manta_acts_as_the_job_and_survives_rude_clients() {
+    let store = Store::start().await;
+    store.put("~~/stor/obj1", "content").await;
+    store.put("~~/stor/big", "y".repeat(1 << 20)).await;
+    let get = local_manta(
+        "GET",
+        "$MANTA_INPUT_OBJECT",
+        "Authorization: Token forged",
+        "/dev/stdout",
+    );
+    let job = store.run(vec![map(&get)], &["/user/stor/obj1"]).await;
+    let answer = store.get(&job.outputs[0]).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\ncontent"), "{answer}");
+    let nothing = local_manta("GET", "/user/stor/none?limit=3", "", "/dev/stdout");
+    let job = store.run(vec![map(&nothing)], &["/user/stor/obj1"]).await;
+    let answer = store.get(&job.outputs[0]).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 404") && answer.contains("ResourceNotFound"),
+        "{answer}"
+    );
+    // Fifty downloads that are given up after a line, then one that is not.
+    let rude = format!(
+        "for i in {{1..50}}; do {}; done; {}",
+        local_manta("GET", "/user/stor/big", "", "/dev/null").replace("cat <&9", "read -r _ <&9"),
+        local_manta("GET", "/user/stor/obj1", "", "/dev/stdout"),
+    );
+    let job = store.run(vec![map(&rude)], &["/user/stor/obj1"]).await;
+    assert_eq!(job.errors, Vec::<serde_json::Value>::new());
+    assert!(store.get(&job.outputs[0]).await.ends_with("content"));
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn background_requests_of_an_ended_task_emit_nothing() {
+    let store = Store::with_zones(1).await;
+    store.put("~~/stor/a", "x").await;
+    let phase = map("(sleep 0.1; mcat /user/stor/late) & cat");
+    let job = store
+        .run(vec![phase, map("cat; sleep 0.3")], &["/user/stor/a"])
+        .await;
+    job.check();
+    assert_eq!((job.errors.len(), job.outputs.len()), (0, 1));
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_input_that_nobody_uses_is_closed() {
+    let store = Store::start().await;
+    let id = store.create(vec![reduce("wc -c", 1)]).await;
+    let began = Instant::now();
+    let job = store.finish(id).await;
+    assert!(
+        began.elapsed() >= Duration::from_secs(2),
+        "closed after {:?}",
+        began.elapsed()
+    );
+    assert!(job.status.input_done);
+    assert_eq!(job.outputs.len(), 1);
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_acknowledged_while_records_cannot_be_written() {
+    let store = Store::start().await;
+    store.put("~~/stor/a", "x").await;
+    let id = store.create(vec![map("cat")]).await;
+    store.failing.store(true, Ordering::SeqCst);
+    let adding = async {
+        let added = store.add(id, &["/user/stor/a"]).await;
+        (added, store.failing.load(Ordering::SeqCst))
+    };
+    let healing = async {
+        while store.marlin.stats().log_retries.get() < 3 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        assert_eq!(store.list(id, JobList::Inputs).await, Vec::<String>::new());
+        store.failing.store(false, Ordering::SeqCst);
+    };
+    let ((added, failing), ()) = tokio::join!(adding, healing);
+    assert_eq!(added, Ok(()));
+    assert!(!failing, "acknowledged while nothing could be written");
+    store.end(id).await.unwrap();
+    let job = store.finish(id).await;
+    job.check();
+    assert_eq!(job.outputs.len(), 1);
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_was_done_is_archived_after_a_restart() {
+    let mut store = Store::start().await;
+    store.put("~~/stor/a", "x").await;
+    let mut jobs = Vec::new();
+    for _ in 0..5 {
+        jobs.push(store.run(vec![map("cat")], &["/user/stor/a"]).await);
+        store.restart_marlin().await;
+    }
+    for job in jobs {
+        let status = store
+            .wait(job.id, |status| status.time_archive_done.is_some())
+            .await;
+        assert_eq!(status.stats, job.status.stats);
+        assert_eq!(status.time_done, job.status.time_done);
+        let out = store.get(&format!("/user/jobs/{}/out.txt", job.id)).await;
+        assert_eq!(out, format!("{}\n", job.outputs[0]));
+    }
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restarts_at_any_moment_lose_no_job_and_no_input() {
+    let mut store = Store::start().await;
+    let mut expected: Vec<String> = Vec::new();
+    for n in 0..30 {
+        store.put(&format!("~~/stor/{n}"), format!("{n}\n")).await;
+        expected.push(format!("{n}\n"));
+    }
+    let id = store
+        .create(vec![
+            map("cat; sleep 0.01"),
+            reduce("cat", 2),
+            reduce("cat", 1),
+        ])
+        .await;
+    for n in 0..30 {
+        store.add(id, &[&format!("/user/stor/{n}")]).await.unwrap();
+        if n % 6 == 5 {
+            store.restart_marlin().await;
+        }
+    }
+    store.end(id).await.unwrap();
+    for pause in [0, 10, 40] {
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        store.restart_marlin().await;
+    }
+    let job = store.finish(id).await;
+    job.check();
+    assert_eq!(job.errors, Vec::<serde_json::Value>::new());
+    let content = store.get(&job.outputs[0]).await;
+    let mut lines: Vec<String> = content.lines().map(|line| format!("{line}\n")).collect();
+    lines.sort();
+    expected.sort();
+    assert_eq!(lines, expected);
+    // Attempts that were cut off stored under the names that the later ones used.
+    assert_eq!(
+        store.objects(&format!("/user/jobs/{id}/stor")).await,
+        job.outputs
+    );
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_users_of_one_phase_leave_is_not_what_another_job_finds() {
+    let store = Store::with_zones(1).await;
+    store.put("~~/stor/a", "x").await;
+    let phase = || map("ls $ZONE_ROOT | grep -c mine; touch $ZONE_ROOT/mine");
+    let first = store.run(vec![phase()], &["/user/stor/a"; 2]).await;
+    let second = store.run(vec![phase()], &["/user/stor/a"]).await;
+    // Within a group the zone is the same, between jobs it is new.
+    let mut counts = Vec::new();
+    for output in &first.outputs {
+        counts.push(store.get(output).await);
+    }
+    counts.sort();
+    assert_eq!(counts, ["0\n", "1\n"]);
+    assert_eq!(store.get(&second.outputs[0]).await, "0\n");
+    let acquired = |event: &ZoneEvent| matches!(event, ZoneEvent::Acquired { .. });
+    assert_eq!(
+        store
+            .zones
+            .events()
+            .iter()
+            .filter(|event| acquired(event))
+            .count(),
+        2
+    );
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_shows_the_jobs_that_run() {
+    let store = Store::start().await;
+    store.put("~~/stor/a", "x").await;
+    let id = store.create(vec![map("cat")]).await;
+    let filter = |name: &str| libmanta::marlin::JobFilter {
+        name: Some(name.to_owned()),
+        state: Some(JobState::Running),
+        limit: 10,
+    };
+    let live = store
+        .marlin
+        .live(store.account.id, &filter("test"))
+        .await
+        .unwrap();
+    assert_eq!(live.iter().map(|job| job.id).collect::<Vec<_>>(), [id]);
+    assert!(
+        store
+            .marlin
+            .live(store.account.id, &filter("other"))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let snapshot = store.marlin.snapshot().await;
+    assert_eq!(snapshot["jobs"][0]["id"], id.to_string());
+    assert_eq!(snapshot["zones"]["capacity"], 4);
+    store.end(id).await.unwrap();
+    store.finish(id).await;
+    let live = store
+        .marlin
+        .live(store.account.id, &filter("test"))
+        .await
+        .unwrap();
+    assert!(live.is_empty());
+    assert_eq!(
+        store.add(id, &["/x"]).await,
+        Err(JobError::InvalidState { id, state: "done" })
+    );
+    let deadline = Instant::now() + support::DEADLINE;
+    while store.zones.stats().busy > 0 {
+        assert!(Instant::now() < deadline, "a zone is kept");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_input_file_is_the_input_and_its_only_neighbour_is_gone() {
+    let store = Store::with_zones(1).await;
+    store.put("~~/stor/one", "1").await;
+    store.put("~~/stor/two", "2").await;
+    let phase = map("cmp - \"$MANTA_INPUT_FILE\" && find $ZONE_ROOT/manta -type f | wc -l");
+    let job = store
+        .run(vec![phase], &["/user/stor/one", "/user/stor/two"])
+        .await;
+    job.check();
+    assert_eq!(job.errors, Vec::<serde_json::Value>::new());
+    for output in &job.outputs {
+        assert_eq!(store.get(output).await, "1\n");
+    }
+    let long = "x".repeat(300);
+    store.put(&format!("~~/stor/{long}"), "long").await;
+    let name = format!("/user/stor/{long}");
+    let job = store
+        .run(vec![map("cat \"$MANTA_INPUT_FILE\"; false")], &[&name])
+        .await;
+    assert_eq!(
+        job.error().1,
+        "user command exited with code 1 (WARNING: input file was mapped at an unusual location \
+         because the object name was too long)"
+    );
+    assert_eq!(job.errors[0]["input"], name);
+    store.stop().await;
+}
+
+/// A request to the local Manta by bash alone; the answer goes to `to`.
+fn local_manta(method: &str, path: &str, header: &str, to: &str) -> String {
+    let header = if header.is_empty() {
+        String::new()
+    } else {
+        format!("{header}\\r\\n")
+    };
+    format!(
+        "host=${{MANTA_URL#http://}}; host=${{host%/}}; \
+         exec 9<>/dev/tcp/${{host%:*}}/${{host#*:}}; \
+         printf '{method} %s HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n{header}\\r\\n' \
+         \"{path}\" >&9; cat <&9 >{to}; exec 9>&-"
+    )
+}

@@ -1,0 +1,232 @@
+use crate::client::{Connection, Request, http_date};
+use crate::store::start;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_that_do_not_decode_are_refused() {
+    let store = start().await;
+    let long = format!("/alice/stor/{}", "x".repeat(1025));
+    let deep = format!("/alice/stor{}", "/abcdefgh".repeat(500));
+    for path in [
+        "/alice/stor/%",
+        "/alice/stor/%2",
+        "/alice/stor/%zz",
+        "/alice/stor/%ff%fe",
+        "/alice/stor/a%00b",
+        "/alice/stor/a%2F%2Fb",
+        "/alice/stor/%2F",
+        &long,
+        &deep,
+    ] {
+        for method in ["GET", "PUT", "DELETE", "HEAD"] {
+            let mut request = Request::new(method, path);
+            if method == "PUT" {
+                request = request.body("x");
+            }
+            let response = store.send(request).await.is(400).complete();
+            if method != "HEAD" {
+                response.refused(400, "InvalidResource", &format!("\"{path}\" is invalid"));
+            }
+        }
+    }
+    assert_eq!(
+        store.get("/alice/stor").await.header("result-set-size"),
+        "0"
+    );
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_route_is_refused_before_anyone_is_asked_who_they_are() {
+    let store = start().await;
+    let request =
+        |method: &str, path: &str| Request::new(method, path).header("authorization", "nonsense");
+    for path in [
+        "/9bad/stor",
+        "/alice/nowhere",
+        "/alice/tokens",
+        "/alice/buckets/x",
+        "/_",
+    ] {
+        let message = format!("{path} does not exist");
+        let refused = request("GET", path).send(store.address).await;
+        refused.refused(404, "ResourceNotFound", &message);
+    }
+    for (method, path, allow) in [
+        ("POST", "/alice/stor/x", "DELETE, GET, HEAD, PUT"),
+        ("OPTIONS", "/alice/stor/x", "DELETE, GET, HEAD, PUT"),
+        ("PATCH", "/alice/jobs", "DELETE, GET, HEAD, POST, PUT"),
+        ("BREW", "/alice/public/x", "DELETE, GET, HEAD, PUT"),
+        ("POST", "/", "GET"),
+        ("PUT", "/alice/jobs/x/live/in", "GET, POST"),
+        ("GET", "/alice/jobs/x/live/cancel", "POST"),
+    ] {
+        let refused = request(method, path).send(store.address).await;
+        let message = format!("{method} is not allowed");
+        let refused = refused.refused(405, "MethodNotAllowed", &message);
+        assert_eq!(refused.header("allow"), allow);
+    }
+    let version = Request::new("GET", "/alice/stor").header("accept-version", "~2.0");
+    let message = "~2.0 is not supported by GET /alice/stor";
+    version
+        .send(store.address)
+        .await
+        .refused(400, "InvalidVersion", message);
+    let fine = Request::new("GET", "/alice/stor").header("accept-version", "~1.0");
+    store.send(fine).await.is(200);
+    let typed = Request::new("POST", "/alice/jobs").header("content-type", "text/plain; x=y");
+    let refused = typed.body("{}").send(store.address).await;
+    refused.refused(415, "UnsupportedMediaType", "text/plain");
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_in_every_header_leaves_the_server_up() {
+    let store = start().await;
+    store.put("/alice/stor/o", "x").await.is(204);
+    let headers = [
+        "accept",
+        "accept-version",
+        "authorization",
+        "content-disposition",
+        "content-md5",
+        "content-type",
+        "date",
+        "x-date",
+        "durability-level",
+        "x-durability-level",
+        "expect",
+        "if-match",
+        "if-none-match",
+        "if-modified-since",
+        "if-unmodified-since",
+        "max-content-length",
+        "origin",
+        "range",
+        "role",
+        "role-tag",
+        "x-request-id",
+        "connection",
+        "cache-control",
+        "m-x",
+        "user-agent",
+        "x-forwarded-for",
+        "location",
+    ];
+    let long = "x".repeat(8000);
+    let values = [
+        "",
+        " ",
+        "\u{ff}\u{fe}",
+        "%00",
+        "\"",
+        ",,,;;;===",
+        "-1",
+        "99999999999999999999999",
+        &long,
+    ];
+    for name in headers {
+        for value in values {
+            for method in ["GET", "HEAD", "PUT", "DELETE"] {
+                let mut request = Request::new(method, "/alice/stor/n");
+                if method == "PUT" {
+                    request = request.body("y");
+                }
+                // The header first: where it is also one of the signature's, both are there.
+                let response = store.send(request.header(name, value)).await;
+                let status = response.status;
+                assert!(
+                    matches!(status, 200 | 204 | 304 | 400..=499),
+                    "{method} {name}: {value:?}: {status}"
+                );
+            }
+        }
+    }
+    assert_eq!(store.metric("muskie_panics_total").await, 0);
+    assert_eq!(store.get("/alice/stor/o").await.text(), "x");
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_http_is_turned_away() {
+    let store = start().await;
+    for (bytes, statuses) in [
+        (&b"nonsense\r\n\r\n"[..], &[400][..]),
+        (b"\0\0\0\0\r\n\r\n", &[400]),
+        (b"GET /alice/stor HTTP/1.1\r\nbad header\r\n\r\n", &[400]),
+        (b"GET /alice/stor HTTP/1.1\r\nm-x y: 1\r\n\r\n", &[400]),
+        (
+            b"PUT /alice/stor/o HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+            &[400, 411],
+        ),
+        (
+            b"PUT /alice/stor/o HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+            &[400],
+        ),
+        (b"GET /alice/<> HTTP/1.1\r\n\r\n", &[400]),
+    ] {
+        let mut connection = Connection::open(store.address).await;
+        connection.write(bytes).await;
+        let response = connection.read_response().await;
+        assert!(
+            statuses.contains(&response.status),
+            "{bytes:?}: {response:?}"
+        );
+    }
+    let mut connection = Connection::open(store.address).await;
+    let head = format!(
+        "GET /alice/stor HTTP/1.1\r\nm-x: {}\r\n\r\n",
+        "x".repeat(1 << 20)
+    );
+    // It may be cut while we still write.
+    use tokio::io::AsyncWriteExt as _;
+    let _ = connection.stream.write_all(head.as_bytes()).await;
+    let (answer, _) = connection.read_to_end().await;
+    assert!(
+        answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"),
+        "{answer:?}"
+    );
+    store.get("/alice/stor").await.is(200);
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn user_headers_are_bounded() {
+    let store = start().await;
+    let mut request = Request::new("PUT", "/alice/stor/o");
+    for n in 0..10 {
+        request = request.header(&format!("m-{n}"), "v".repeat(500));
+    }
+    store
+        .send(request.header("m-", "x").body("x"))
+        .await
+        .is(204);
+    let head = store.head("/alice/stor/o").await;
+    let kept: Vec<_> = head
+        .headers
+        .iter()
+        .filter(|(name, _)| name.starts_with("m-"))
+        .collect();
+    assert_eq!(kept.len(), 8, "values stay below 4096 bytes");
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn request_ids_are_echoed_if_they_are_plain() {
+    let store = start().await;
+    let id = |id: &str| {
+        let request = Request::new("GET", "/alice/public").header("x-request-id", id);
+        request.header("date", http_date(0))
+    };
+    let get = id("abc-123").send(store.address).await.is(200);
+    assert_eq!(get.header("x-request-id"), "abc-123");
+    for bad in ["a b", "", &"x".repeat(200), "\"<script>\""] {
+        let fresh = id(bad).send(store.address).await.is(200);
+        assert!(
+            fresh
+                .header("x-request-id")
+                .parse::<libmanta::ObjectId>()
+                .is_ok()
+        );
+    }
+    store.stop().await;
+}
