@@ -12,8 +12,11 @@ pub struct Config {
     pub storage_id: StorageId,
     /// The availability zone it stands in.
     pub datacenter: String,
-    /// Where the copies lie. Created when missing; must be empty or a storage node's already.
+    /// Where the copies lie: must be empty or a storage node's already.
     pub directory: PathBuf,
+    /// Whether a missing or empty directory becomes a new node (the default). When it was one before, it
+    /// must not: an empty directory is then a disk that is not mounted, and the node is down until it is.
+    pub may_create: bool,
     /// How much of the file system may be in use, by anybody, before new copies are refused: percent,
     /// 1 to 100, default 90. File systems slow down and fragment when they are almost full.
     pub utilisation_max_percent: u8,
@@ -33,6 +36,7 @@ impl Config {
             storage_id,
             datacenter: datacenter.into(),
             directory: directory.into(),
+            may_create: true,
             utilisation_max_percent: 90,
             probe_interval: Duration::from_secs(5),
         }

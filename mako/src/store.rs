@@ -62,14 +62,19 @@ impl Store {
     /// Takes possession of the directory: locks it, checks that it is this node's (or makes it so when it
     /// is empty), and removes what an earlier process left unfinished. Blocks.
     ///
-    /// A directory on a read-only file system is opened too and serves reads.
+    /// A directory on a read-only file system is opened too and serves reads. One that is gone is opened
+    /// when [`Config::may_create`] is off, and the node is down until it is there.
     pub fn open(config: Config) -> Result<Arc<Self>, OpenError> {
         Self::open_with(config, Faults::default())
     }
 
     fn open_with(config: Config, faults: Faults) -> Result<Arc<Self>, OpenError> {
         let layout = Layout::new(config.directory);
-        let claim = Claim::take(&layout, &config.storage_id)?;
+        let claim = if config.may_create || layout.format().exists() {
+            Some(Claim::take(&layout, &config.storage_id)?)
+        } else {
+            None
+        };
         let stats = Arc::new(Stats::default());
         let space = Space::new(config.utilisation_max_percent, config.probe_interval);
         let node = Node {
@@ -196,7 +201,8 @@ pub(crate) struct Node {
     datacenter: String,
     disk: Arc<Disk>,
     space: Arc<Space>,
-    claim: Mutex<Claim>,
+    /// `None` until a directory that was gone at the start is there.
+    claim: Mutex<Option<Claim>>,
     /// Whether temporaries of an earlier process are gone. Only a disk that was read-only at the start
     /// leaves that for later.
     purged: AtomicBool,

@@ -9,10 +9,13 @@ use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 
+/// Longer than a dying process takes, shorter than a person waits.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 /// Changes when an older binary could no longer read what a newer one wrote.
 const FORMAT_VERSION: u32 = 1;
 
@@ -110,51 +113,76 @@ impl DataDir {
         }
     }
 
-    /// The storage id of each directory, in the order given; new directories get the next free number.
-    pub(crate) fn storage_ids(&self, directories: &[PathBuf]) -> Result<Vec<StorageDir>> {
-        let file = self.join("storage.json");
-        let mut known: BTreeMap<String, u32> = match fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .with_context(|| format!("understand {}", file.display()))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(error).with_context(|| format!("read {}", file.display())),
-        };
-        let mut next = known.values().max().map_or(1, |n| n + 1);
-        let mut found = Vec::with_capacity(directories.len());
-        let mut changed = false;
+    /// The number of each storage directory, in the order given; new ones get the next free number, which
+    /// is recorded before it is used.
+    pub(crate) fn storage_dirs(&self, directories: &[PathBuf]) -> Result<Vec<StorageDir>> {
+        let mut known = self.known_storage()?;
+        let mut next = known
+            .values()
+            .map(|known| known.number)
+            .max()
+            .map_or(1, |n| n + 1);
+        let mut found: Vec<StorageDir> = Vec::with_capacity(directories.len());
         for directory in directories {
             let path = absolute(directory)?;
-            let name = path
-                .to_str()
-                .context("a storage directory's name must be UTF-8")?
-                .to_owned();
-            let is_new = !known.contains_key(&name);
-            let number = *known.entry(name).or_insert_with(|| {
+            let known = known.entry(name_of(&path)?).or_insert_with(|| {
                 next += 1;
-                next - 1
+                Known {
+                    number: next - 1,
+                    opened: false,
+                }
             });
-            changed |= is_new;
-            if found
-                .iter()
-                .any(|other: &StorageDir| other.number == number)
-            {
+            if found.iter().any(|other| other.number == known.number) {
                 bail!("{} is named twice", path.display());
             }
             found.push(StorageDir {
                 path,
-                number,
-                is_new,
+                number: known.number,
+                opened_before: known.opened,
             });
         }
-        for storage in found.iter().filter(|storage| storage.is_new) {
-            fs::create_dir_all(&storage.path)
-                .with_context(|| format!("create storage directory {}", storage.path.display()))?;
-        }
-        if changed {
-            publish(&file, &serde_json::to_vec_pretty(&known)?, 0o600)?;
-        }
+        self.write_known_storage(&known)?;
         Ok(found)
     }
+
+    /// Notes that these directories are storage nodes now.
+    pub(crate) fn storage_opened(&self, directories: &[StorageDir]) -> Result<()> {
+        let mut known = self.known_storage()?;
+        for directory in directories {
+            if let Some(known) = known.get_mut(&name_of(&directory.path)?) {
+                known.opened = true;
+            }
+        }
+        self.write_known_storage(&known)
+    }
+
+    fn known_storage(&self) -> Result<BTreeMap<String, Known>> {
+        let file = self.join("storage.json");
+        match fs::read(&file) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .with_context(|| format!("understand {}", file.display())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Err(error) => Err(error).with_context(|| format!("read {}", file.display())),
+        }
+    }
+
+    fn write_known_storage(&self, known: &BTreeMap<String, Known>) -> Result<()> {
+        if self.known_storage()? == *known {
+            return Ok(());
+        }
+        publish(
+            &self.join("storage.json"),
+            &serde_json::to_vec_pretty(known)?,
+            0o600,
+        )
+    }
+}
+
+/// What `storage.json` says of a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct Known {
+    number: u32,
+    opened: bool,
 }
 
 /// A storage directory and the number in its storage id.
@@ -162,8 +190,15 @@ impl DataDir {
 pub(crate) struct StorageDir {
     pub(crate) path: PathBuf,
     pub(crate) number: u32,
-    /// Named for the first time by this start.
-    pub(crate) is_new: bool,
+    /// It was a storage node before, so if it is empty or missing now, its disk is.
+    pub(crate) opened_before: bool,
+}
+
+fn name_of(path: &Path) -> Result<String> {
+    Ok(path
+        .to_str()
+        .context("a storage directory's name must be UTF-8")?
+        .to_owned())
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
@@ -172,13 +207,21 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     Ok(path.canonicalize().unwrap_or(path))
 }
 
+/// A process that was killed keeps its lock until its last write to the disk has ended, so a lock that is held
+/// is tried again for a moment.
 fn lock_or_explain(lock: &File, path: &Path) -> Result<()> {
-    match flock(lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(()),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            bail!("{} is in use by another manta process", path.display())
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                bail!("{} is in use by another manta process", path.display())
+            }
+            Err(error) => return Err(error).with_context(|| format!("lock {}", path.display())),
         }
-        Err(error) => Err(error).with_context(|| format!("lock {}", path.display())),
     }
 }
 
@@ -256,20 +299,22 @@ mod tests {
     }
 
     #[test]
-    fn storage_ids_follow_the_directories() {
+    fn storage_numbers_follow_the_directories() {
         let path = scratch("storage");
         let dir = DataDir::open(&path).unwrap();
-        let (a, b) = (path.join("a"), path.join("b"));
-        let first = dir.storage_ids(&[a.clone(), b.clone()]).unwrap();
-        assert_eq!(first.iter().map(|s| s.number).collect::<Vec<_>>(), [1, 2]);
-        fs::remove_dir_all(&b).unwrap();
-        let again = dir.storage_ids(&[b.clone(), path.join("c"), a]).unwrap();
-        assert_eq!(
-            again.iter().map(|s| s.number).collect::<Vec<_>>(),
-            [2, 3, 1]
-        );
-        assert!(!b.exists(), "a directory that is gone is not made anew");
-        assert!(dir.storage_ids(&[b.clone(), b]).is_err());
+        let [a, b, c] = ["a", "b", "c"].map(|name| path.join(name));
+        let numbers = |dirs: &[StorageDir]| {
+            dirs.iter()
+                .map(|s| (s.number, s.opened_before))
+                .collect::<Vec<_>>()
+        };
+        let first = dir.storage_dirs(&[a.clone(), b.clone()]).unwrap();
+        assert_eq!(numbers(&first), [(1, false), (2, false)]);
+        dir.storage_opened(&first[1..]).unwrap();
+        let again = dir.storage_dirs(&[b.clone(), c, a]).unwrap();
+        assert_eq!(numbers(&again), [(2, true), (3, false), (1, false)]);
+        let twice = dir.storage_dirs(&[b.clone(), b]).unwrap_err().to_string();
+        assert!(twice.contains("named twice"), "{twice}");
         fs::remove_dir_all(&path).unwrap();
     }
 }

@@ -105,15 +105,20 @@ impl Store {
             .copied()
             .collect();
         environment::write_bin(&bin, &commands)?;
-        let zones = start_zones(&data_dir, &bin, &config).await;
-        if let Err(reason) = &zones {
-            tracing::warn!(reason, "zones cannot run here");
+        let compute = start_zones(&data_dir, &bin, &config, &identity).await;
+        let may_run = job_rule(compute.as_ref().ok(), &identity);
+        let zones = compute.map(|compute| compute.host);
+        let mut compute = marlin::Config::new(&url, scratch(&data_dir)?);
+        compute.input_idle = Duration::from_millis(config.jobs.input_idle_close_ms);
+        if zones
+            .as_ref()
+            .is_ok_and(|zones| zones.isolation() == Isolation::Process)
+        {
+            // Plain processes see the directory where it is.
+            compute.tools_dir = bin.display().to_string();
         }
         let marlin = marlin::start(
-            marlin::Config {
-                input_idle: Duration::from_millis(config.jobs.input_idle_close_ms),
-                ..marlin::Config::new(&url, scratch(&data_dir)?)
-            },
+            compute,
             marlin::Deps {
                 zones: zones.clone().map(|host| host as Arc<dyn Zones>),
                 buckets,
@@ -121,7 +126,7 @@ impl Store {
                 identity: identity.clone(),
                 sharks: sharks.clone(),
                 clock: Arc::clone(&clock),
-                may_run: job_rule(zones.as_ref().ok(), &identity),
+                may_run,
             },
         )
         .await
@@ -335,17 +340,20 @@ fn open_storage(data_dir: &DataDir, config: &Config) -> Result<Vec<Arc<mako::Sto
         config.storage.directories.clone()
     };
     let mut nodes = Vec::with_capacity(directories.len());
-    for storage in data_dir.storage_ids(&directories)? {
+    let directories = data_dir.storage_dirs(&directories)?;
+    for storage in &directories {
         let mut settings = mako::Config::new(
             StorageId::new(&format!("{}.stor.local", storage.number)),
             format!("az{}", storage.number),
             &storage.path,
         );
         settings.utilisation_max_percent = config.storage.utilisation_max_percent;
+        settings.may_create = !storage.opened_before;
         let node = mako::Store::open(settings)
             .with_context(|| format!("open storage directory {}", storage.path.display()))?;
         nodes.push(node);
     }
+    data_dir.storage_opened(&directories)?;
     if nodes.len() < usize::from(config.storage.copies_default) {
         bail!(
             "{} copies need as many storage directories, and there are {}; name more with --storage, or \
@@ -364,11 +372,19 @@ fn scratch(data_dir: &DataDir) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The zones of this machine, and whether anything limits what their commands use.
+struct Compute {
+    host: Arc<triton::Host>,
+    limited: bool,
+}
+
+/// Errors: the text says what is missing on this machine.
 async fn start_zones(
     data_dir: &DataDir,
     tools: &Path,
     config: &Config,
-) -> Result<Arc<triton::Host>, String> {
+    identity: &mahi::Service,
+) -> Result<Compute, String> {
     let mut settings = triton::Config::new(data_dir.join("zones"));
     settings.slots = config.jobs.zones.get();
     settings.tools = Some(tools.to_owned());
@@ -376,40 +392,59 @@ async fn start_zones(
         IsolationSetting::Auto => None,
         IsolationSetting::Process => Some(Isolation::Process),
     };
-    triton::Host::start(settings)
-        .await
-        .map_err(|error| error.to_string())
+    let refusal = match triton::Host::start(settings.clone()).await {
+        Ok(host) => {
+            let limited = host.isolation() != Isolation::Process;
+            return Ok(Compute { host, limited });
+        }
+        Err(error) => error.to_string(),
+    };
+    if users(identity) > 1 {
+        return Err(refusal);
+    }
+    // Nobody to protect from anybody else: single processes are limited, and that has to do.
+    settings.allow_unlimited = true;
+    let host = triton::Host::start(settings).await.map_err(|_| refusal)?;
+    Ok(Compute {
+        host,
+        limited: false,
+    })
 }
 
-/// Who may run jobs: everybody where zones separate them, otherwise only while there is nobody to separate.
+fn users(identity: &mahi::Service) -> usize {
+    identity
+        .accounts()
+        .iter()
+        .filter(|account| !account.operator)
+        .count()
+}
+
+/// Who may run jobs: everybody where zones separate and limit them, otherwise only while there is nobody to
+/// separate.
 fn job_rule(
-    zones: Option<&Arc<triton::Host>>,
+    compute: Option<&Compute>,
     identity: &Arc<mahi::Service>,
 ) -> Arc<dyn Fn(AccountId) -> Result<(), String> + Send + Sync> {
-    let isolation = zones.map_or(Isolation::Zone, |host| host.isolation());
-    match isolation {
-        Isolation::Zone => return Arc::new(|_| Ok(())),
-        Isolation::UserNamespace => {
-            tracing::warn!("jobs run in user namespaces: limits are those of single processes");
+    match compute.map(|compute| (compute.host.isolation(), compute.limited)) {
+        None | Some((Isolation::Zone, _)) => return Arc::new(|_| Ok(())),
+        Some((Isolation::UserNamespace, true)) => {
+            tracing::warn!("jobs run in user namespaces: separated less than as root");
+            return Arc::new(|_| Ok(()));
         }
-        Isolation::Process => {
+        Some((Isolation::UserNamespace, false)) => {
+            tracing::warn!("jobs run in user namespaces: only single processes are limited");
+        }
+        Some((Isolation::Process, _)) => {
             tracing::warn!("jobs run as plain processes: nothing separates them from this machine");
         }
     }
     let identity = Arc::clone(identity);
-    Arc::new(move |_| {
-        let users = identity
-            .accounts()
-            .iter()
-            .filter(|account| !account.operator)
-            .count();
-        if users > 1 {
-            return Err(format!(
-                "{users} accounts share this store, and jobs of different accounts are only kept apart \
-                 when the store runs as root"
-            ));
-        }
-        Ok(())
+    Arc::new(move |_| match users(&identity) {
+        0 | 1 => Ok(()),
+        count => Err(format!(
+            "{count} accounts share this store, and jobs of different accounts are only kept apart when it \
+             runs as root"
+        )),
     })
 }
 

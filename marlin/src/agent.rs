@@ -4,6 +4,7 @@
 //! served by a [`stream`] task of its own, which reports results straight to the job they belong to. The
 //! agent keeps nothing that must survive: what it had in hand when it stops is run again.
 
+pub(crate) mod command;
 pub(crate) mod control;
 pub(crate) mod desk;
 pub(crate) mod environment;
@@ -37,7 +38,7 @@ use crate::front_door::FrontDoor;
 use crate::names::TaskNames;
 use crate::record::{ErrorCode, TaskError, Work};
 use crate::stats::Stats;
-use crate::supervisor::Outcome;
+use crate::supervisor::event::Outcome;
 use crate::supervisor::resolve::Located;
 
 /// Messages that may wait. Senders wait when it is full; the owner never waits for them.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::names;
 use crate::record::{JobRecord, Work};
-use crate::supervisor::Outcome;
+use crate::supervisor::event::Outcome;
 
 /// Known directories of one job; a job that writes into more asks the front door again.
 const DIRECTORIES_MAX: usize = 10_000;

@@ -22,14 +22,16 @@ use crate::context::JobContext;
 use crate::error::{StartError, chain};
 use crate::front_door::FrontDoor;
 use crate::housekeeping;
-use crate::job::Job;
 use crate::journal::{Journal, JournalError, Position};
-use crate::ledger::{Consequence, Ledger};
+use crate::ledger::Ledger;
 use crate::lists::{Form, lines};
 use crate::record::JobRecord;
+use crate::replay::{Replayed, replay};
+use crate::snapshot;
 use crate::stats::Stats;
+use crate::supervisor::Supervisor;
 use crate::supervisor::owner::{self, MAILBOX, Message, Owner, REPORTS, Request};
-use crate::supervisor::{Supervisor, View, archive};
+use crate::supervisor::view::View;
 
 /// Jobs, supervised and run on this machine.
 #[derive(Debug)]
@@ -38,16 +40,10 @@ pub struct Service {
     journal: Journal,
     stats: Arc<Stats>,
     /// `None` when this machine cannot run jobs.
-    engine: Option<Engine>,
+    engine: Option<owner::Parts>,
     live: Arc<Live>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
-}
-
-/// What runs jobs.
-#[derive(Debug)]
-struct Engine {
-    parts: owner::Parts,
 }
 
 /// The jobs that have an owner task.
@@ -83,16 +79,14 @@ pub async fn start(config: Config, deps: Deps) -> Result<Arc<Service>, StartErro
                 stats: Arc::clone(&stats),
             };
             let agent = Agent::start(parts, &tasks, shutdown.clone());
-            Some(Engine {
-                parts: owner::Parts {
-                    config: Arc::clone(&config),
-                    deps: Arc::clone(&deps),
-                    journal: journal.clone(),
-                    front_door,
-                    agent,
-                    stats: Arc::clone(&stats),
-                    shutdown: shutdown.clone(),
-                },
+            Some(owner::Parts {
+                config: Arc::clone(&config),
+                deps: Arc::clone(&deps),
+                journal: journal.clone(),
+                front_door,
+                agent,
+                stats: Arc::clone(&stats),
+                shutdown: shutdown.clone(),
             })
         }
         Err(reason) => {
@@ -150,55 +144,18 @@ impl Service {
     pub async fn snapshot(&self) -> serde_json::Value {
         let jobs: Vec<_> = {
             let live = self.live.lock();
-            live.values()
-                .map(|handle| {
-                    let view = handle.view();
-                    serde_json::json!({
-                        "id": handle.job.id().to_string(),
-                        "owner": handle.job.record.owner.to_string(),
-                        "name": handle.job.record.definition.name,
-                        "state": view.state(),
-                        "cancelled": view.job.is_cancelled(),
-                        "stats": view.stats,
-                        "timeCreated": handle.job.record.created.to_iso(),
-                    })
-                })
-                .collect()
+            let job = |handle: &Arc<Handle>| snapshot::job(&handle.job.record, handle.view());
+            live.values().map(job).collect()
         };
         let groups = match &self.engine {
-            Some(engine) => engine.parts.agent.snapshot().await,
+            Some(engine) => engine.agent.snapshot().await,
             None => Vec::new(),
         };
-        let groups: Vec<_> = groups
-            .into_iter()
-            .map(|group| {
-                let streams = group
-                    .streams
-                    .iter()
-                    .map(|(id, state)| serde_json::json!({ "id": id, "state": state.name() }));
-                serde_json::json!({
-                    "job": group.key.job.to_string(),
-                    "phase": group.key.phase,
-                    "queued": group.queued,
-                    "streams": streams.collect::<Vec<_>>(),
-                })
-            })
-            .collect();
-        let zones = match &self.deps.zones {
-            Ok(zones) => {
-                let stats = zones.stats();
-                serde_json::json!({
-                    "capacity": zones.capacity(),
-                    "uninit": stats.uninit,
-                    "ready": stats.ready,
-                    "busy": stats.busy,
-                    "disabled": stats.disabled,
-                    "resets": stats.resets,
-                })
-            }
-            Err(reason) => serde_json::json!({ "unavailable": reason }),
-        };
-        serde_json::json!({ "jobs": jobs, "groups": groups, "zones": zones })
+        serde_json::json!({
+            "jobs": jobs,
+            "groups": groups.iter().map(snapshot::group).collect::<Vec<_>>(),
+            "zones": snapshot::zones(&self.deps.zones),
+        })
     }
 
     /// Goes on with every job that is not archived.
@@ -218,7 +175,7 @@ impl Service {
     }
 
     /// Starts the owner task of a job.
-    fn supervise(&self, engine: &Engine, record: JobRecord, replayed: Replayed) {
+    fn supervise(&self, engine: &owner::Parts, record: JobRecord, replayed: Replayed) {
         let (reports_in, reports) = mpsc::channel(REPORTS);
         let (mailbox_in, mailbox) = mpsc::channel(MAILBOX);
         let id = record.id;
@@ -233,7 +190,7 @@ impl Service {
         });
         self.live.lock().insert(id, handle);
         let owner = Owner {
-            parts: engine.parts.clone(),
+            parts: engine.clone(),
             job,
             supervisor,
             mailbox,
@@ -255,7 +212,7 @@ impl Service {
         });
     }
 
-    fn engine(&self) -> Result<&Engine, JobError> {
+    fn engine(&self) -> Result<&owner::Parts, JobError> {
         self.engine.as_ref().ok_or_else(|| JobError::Unavailable {
             reason: self.deps.zones.as_ref().err().cloned().unwrap_or_default(),
         })
@@ -339,10 +296,10 @@ impl Jobs for Service {
 
     async fn status(&self, owner: AccountId, id: JobId) -> Result<JobStatus, JobError> {
         if let Some(handle) = self.handle(owner, id) {
-            return Ok(archive::status(&handle.job.record, handle.view()));
+            return Ok(handle.view().status(&handle.job.record));
         }
         let (record, view) = self.stored(owner, id).await?;
-        Ok(archive::status(&record, view))
+        Ok(view.status(&record))
     }
 
     async fn live(&self, owner: AccountId, filter: &JobFilter) -> Result<Vec<JobStatus>, JobError> {
@@ -363,8 +320,7 @@ impl Jobs for Service {
             std::cmp::Reverse((handle.job.record.created, handle.job.id()))
         });
         found.truncate(filter.limit);
-        let status =
-            |(handle, view): (Arc<Handle>, View)| archive::status(&handle.job.record, view);
+        let status = |(handle, view): (Arc<Handle>, View)| view.status(&handle.job.record);
         Ok(found.into_iter().map(status).collect())
     }
 
@@ -415,46 +371,6 @@ impl Handle {
     fn view(&self) -> View {
         *self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A job as its log leaves it.
-struct Replayed {
-    ledger: Ledger,
-    /// Deletions that may or may not have been made.
-    deletes: Vec<Arc<str>>,
-    position: Position,
-}
-
-async fn replay(journal: &Journal, record: &JobRecord) -> Result<Replayed, StartError> {
-    let mut ledger = Ledger::new(record.id, &record.definition);
-    let mut deletes = Vec::new();
-    let mut position = Position::default();
-    loop {
-        let (segments, next) = journal
-            .read(record.id, position)
-            .await
-            .map_err(StartError::journal)?;
-        if segments.is_empty() {
-            break;
-        }
-        position = next;
-        for segment in &segments {
-            let consequences = ledger.apply(segment);
-            let consequences = consequences.map_err(|source| StartError::log(record.id, source))?;
-            deletes.extend(consequences.into_iter().filter_map(|c| match c {
-                Consequence::Delete(name) => Some(name),
-                Consequence::NewItem(_) => None,
-            }));
-        }
-    }
-    if ledger.state() != Job::Open && ledger.state() != Job::Ended {
-        deletes.clear();
-    }
-    Ok(Replayed {
-        ledger,
-        deletes,
-        position,
-    })
 }
 
 fn unavailable(error: JournalError) -> JobError {

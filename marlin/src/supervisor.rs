@@ -17,19 +17,23 @@
 //! in all; a crash loses what was not written, and the replayed ledger still holds those items as open.
 
 pub(crate) mod archive;
+pub(crate) mod event;
+mod log_writer;
 pub(crate) mod owner;
 pub(crate) mod resolve;
+pub(crate) mod view;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use libmanta::JobId;
-use libmanta::marlin::{JobState, JobStats};
 
 use crate::job::{Job, JobEvent};
-use crate::ledger::{Consequence, Item, Ledger, Place, Times};
-use crate::record::{Commit, Entry, ErrorCode, Failure, Output, Segment, Summary, TaskError, Work};
+use crate::ledger::{Consequence, Item, Ledger, Place};
+use crate::record::{Commit, Entry, ErrorCode, Failure, Segment, TaskError, Work};
+use crate::supervisor::event::{Effect, Event, Outcome, Ticket};
 use crate::supervisor::resolve::Located;
+use crate::supervisor::view::View;
 use crate::task::{Task, TaskEvent};
 use crate::task_id::task_id;
 
@@ -38,97 +42,6 @@ const RESOLVING_MAX: usize = 32;
 /// Map tasks of one job that wait for a zone or run. More than any machine runs at once, few enough that
 /// a job of a million inputs does not hold a million look-ups that grow stale.
 const TASKS_MAX: usize = 256;
-
-/// Identifies a caller who waits for an answer.
-pub(crate) type Ticket = u64;
-
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// The owner is ready; picks up what a replayed log left open.
-    Begin,
-    AddInputs {
-        ticket: Ticket,
-        names: Vec<String>,
-    },
-    EndInput {
-        ticket: Ticket,
-    },
-    Cancel {
-        ticket: Ticket,
-    },
-    /// Nobody added an input for an hour.
-    InputIdle,
-    Resolved {
-        item: u64,
-        result: Result<Located, TaskError>,
-    },
-    Started {
-        work: Work,
-        attempt: u8,
-    },
-    Finished {
-        work: Work,
-        attempt: u8,
-        outcome: Outcome,
-    },
-    /// The entries of the last [`Effect::Write`] are durable.
-    Written(Vec<Segment>),
-    Deleted,
-}
-
-/// How an attempt ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Done(Vec<Output>),
-    Failed(TaskError),
-    /// The zone is gone, nobody knows how far it came.
-    Lost,
-}
-
-#[derive(Debug, PartialEq)]
-pub(crate) enum Effect {
-    Reply {
-        ticket: Ticket,
-        result: Result<(), &'static str>,
-    },
-    /// Make these durable, together. No other write comes before [`Event::Written`].
-    Write(Vec<Entry>),
-    Resolve {
-        item: u64,
-        name: Arc<str>,
-    },
-    StartMap {
-        phase: usize,
-        item: u64,
-        attempt: u8,
-        located: Located,
-        origin: Option<Arc<str>>,
-    },
-    StartReduce {
-        phase: usize,
-        index: u8,
-        attempt: u8,
-        open: bool,
-    },
-    Feed {
-        phase: usize,
-        index: u8,
-        input: Located,
-    },
-    CloseFeed {
-        phase: usize,
-        index: u8,
-    },
-    /// No task of this map phase comes any more, retries aside.
-    CloseGroup {
-        phase: usize,
-    },
-    Delete(Arc<str>),
-    /// Drop every task of the job.
-    Abort,
-    /// The job is done, durably.
-    Done,
-}
 
 #[derive(Debug)]
 pub(crate) struct Supervisor {
@@ -614,41 +527,6 @@ impl Supervisor {
                     self.start_reducer(phase, index, effects);
                 }
             }
-        }
-    }
-}
-
-/// A job as its owner may see it, without what never changes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct View {
-    pub(crate) job: Job,
-    pub(crate) stats: JobStats,
-    pub(crate) times: Times,
-}
-
-impl View {
-    pub(crate) fn new(job: Job, stats: JobStats, times: Times) -> Self {
-        Self { job, stats, times }
-    }
-
-    pub(crate) fn archived(summary: Summary) -> Self {
-        let cancelled = summary.cancelled;
-        Self {
-            job: Job::Archived { cancelled },
-            stats: summary.stats,
-            times: Times {
-                done: Some(summary.done),
-                archive_started: Some(summary.archive_started),
-                archive_done: Some(summary.archive_done),
-            },
-        }
-    }
-
-    pub(crate) fn state(&self) -> JobState {
-        if self.job.is_done() {
-            JobState::Done
-        } else {
-            JobState::Running
         }
     }
 }

@@ -376,6 +376,77 @@ async fn the_input_file_is_the_input_and_its_only_neighbour_is_gone() {
     store.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_jobs_cannot_run_their_state_can_still_be_read() {
+    let mut store = Store::start().await;
+    store.put("~~/stor/a", "x").await;
+    let done = store.run(vec![map("cat")], &["/user/stor/a"]).await;
+    let open = store.create(vec![map("cat")]).await;
+    store.add(open, &["/user/stor/a"]).await.unwrap();
+    store
+        .restart_with(|_, deps| deps.zones = Err("no namespaces here".to_owned()))
+        .await;
+    let unavailable = |reason: &str| JobError::Unavailable {
+        reason: reason.to_owned(),
+    };
+    let refused = store.try_create(vec![map("cat")], None).await;
+    assert_eq!(refused, Err(unavailable("no namespaces here")));
+    assert_eq!(
+        store.end(open).await,
+        Err(unavailable("no namespaces here"))
+    );
+    assert_eq!(store.status(done.id).await.stats, done.status.stats);
+    assert_eq!(store.status(open).await.state, JobState::Running);
+    assert_eq!(store.list(open, JobList::Inputs).await, ["/user/stor/a"]);
+    let snapshot = store.marlin.snapshot().await;
+    assert_eq!(snapshot["zones"]["unavailable"], "no namespaces here");
+
+    store
+        .restart_with(|_, deps| {
+            deps.may_run = std::sync::Arc::new(|_| Err("only one account may".to_owned()));
+        })
+        .await;
+    let refused = store.try_create(vec![map("cat")], None).await;
+    assert_eq!(refused, Err(unavailable("only one account may")));
+    // What was created before goes on.
+    store.end(open).await.unwrap();
+    assert_eq!(store.finish(open).await.outputs.len(), 1);
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_of_archived_jobs_go_in_the_end_and_their_objects_stay() {
+    let mut store = Store::start().await;
+    store.put("~~/stor/a", "x").await;
+    let job = store.run(vec![map("cat")], &["/user/stor/a"]).await;
+    store
+        .wait(job.id, |status| status.time_archive_done.is_some())
+        .await;
+    store.restart_marlin().await;
+    assert_eq!(store.status(job.id).await.stats, job.status.stats);
+    // The clock is in milliseconds, and "before now" must come after the archive.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    store
+        .restart_with(|config, _| config.linger = Duration::ZERO)
+        .await;
+    let deadline = Instant::now() + support::DEADLINE;
+    let gone = loop {
+        match store.marlin.status(store.account.id, job.id).await {
+            Ok(_) => assert!(Instant::now() < deadline, "records are still there"),
+            Err(error) => break error,
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    };
+    assert_eq!(gone, JobError::NotFound);
+    assert!(
+        store
+            .exists(&format!("/user/jobs/{}/job.json", job.id))
+            .await
+    );
+    assert_eq!(store.get(&job.outputs[0]).await, "x");
+    store.stop().await;
+}
+
 /// A request to the local Manta by bash alone; the answer goes to `to`.
 fn local_manta(method: &str, path: &str, header: &str, to: &str) -> String {
     let header = if header.is_empty() {

@@ -5,7 +5,7 @@
 //! for the order in which checks are made, and for one promise: a change that was answered with success
 //! is durable, one that was not leaves nothing half visible.
 //!
-//! A request goes through [`server`] (sockets), `handler` (the pipeline), `router`, `auth`, then one of
+//! A request goes through `server` (sockets), `handler` (the pipeline), `router`, `auth`, then one of
 //! `storage`, `account_root` and `jobs`. Every way out that is not success is a variant of
 //! `errors::Error`.
 

@@ -31,13 +31,19 @@ fn is_stray(line: &str, expected: &[&str]) -> bool {
     loud && !expected.contains(&message)
 }
 
-/// The last lines of a log, for the report of a failure.
+/// What a report of a failure needs of a log: everything loud, then the end, each line cut to what fits on a
+/// screen.
 #[must_use]
-pub fn tail(log: &Path, lines: usize) -> String {
+pub fn digest(log: &Path) -> String {
+    const LAST: usize = 12;
+    const COLUMNS: usize = 300;
     let bytes = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let all: Vec<&str> = text.lines().collect();
-    all[all.len().saturating_sub(lines)..].join("\n")
+    let (earlier, last) = all.split_at(all.len().saturating_sub(LAST));
+    let loud = earlier.iter().filter(|line| is_stray(line, &[]));
+    let cut = |line: &&str| line.chars().take(COLUMNS).collect::<String>();
+    loud.chain(last).map(cut).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -65,7 +65,8 @@ fn status_kib(pid: u32, field: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// What zones could leave behind, in a form that can be compared.
+/// What the zones of one store have in the kernel, and could leave behind. Other stores may run beside it, so
+/// only what bears its marks counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holdings {
     pub mounts: BTreeSet<String>,
@@ -74,25 +75,38 @@ pub struct Holdings {
 }
 
 impl Holdings {
-    /// What is there now.
-    pub fn now() -> Result<Self> {
+    /// What is there now of the store below `directory`, whose control groups have `group` in their names.
+    pub fn of(directory: &Path, group: Option<&str>) -> Result<Self> {
+        let directory = directory.to_str().context("a path")?;
         let mounts = fs::read_to_string("/proc/self/mounts").context("read the mounts")?;
+        let mounts = mounts.lines().filter(|line| line.contains(directory));
         let mut control_groups = BTreeSet::new();
-        collect_directories(Path::new("/sys/fs/cgroup"), &mut control_groups);
+        if let Some(group) = group {
+            collect_directories(Path::new("/sys/fs/cgroup"), &mut control_groups);
+            control_groups.retain(|path| path.to_string_lossy().contains(group));
+        }
         let mut loop_devices = BTreeSet::new();
         for entry in fs::read_dir("/sys/block")
             .context("list block devices")?
             .flatten()
         {
-            if entry.path().join("loop/backing_file").exists() {
+            // There is no such file while nothing is attached.
+            let backing = fs::read_to_string(entry.path().join("loop/backing_file"));
+            if backing.is_ok_and(|file| file.contains(directory)) {
                 loop_devices.insert(entry.file_name().to_string_lossy().into_owned());
             }
         }
         Ok(Self {
-            mounts: mounts.lines().map(str::to_owned).collect(),
+            mounts: mounts.map(str::to_owned).collect(),
             control_groups,
             loop_devices,
         })
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.mounts.is_empty() && self.control_groups.is_empty() && self.loop_devices.is_empty()
     }
 }
 

@@ -417,8 +417,18 @@ impl Store {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// For a report of a failure; the whole log is kept beside the test's own directory, which goes away.
     fn log_tail(&self) -> String {
-        logs::tail(&self.log, 40)
+        let kept = std::env::temp_dir().join(format!("manta-failed-{}.log", std::process::id()));
+        let place = match fs::copy(&self.log, &kept) {
+            Ok(_) => format!("all of it is in {}", kept.display()),
+            Err(error) => format!("and it cannot be kept: {error}"),
+        };
+        format!(
+            "{}
+({place})",
+            logs::digest(&self.log)
+        )
     }
 }
 

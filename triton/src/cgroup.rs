@@ -8,7 +8,7 @@
 mod layout;
 mod slot;
 
-pub(crate) use layout::Cgroups;
+pub(crate) use layout::{Cgroups, name};
 pub(crate) use slot::SlotCgroup;
 
 use std::io;

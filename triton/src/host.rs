@@ -2,7 +2,8 @@
 //!
 //! Almost nothing here outlives a crash: processes die with the thread that started the zygote, mounts and
 //! loop devices are descriptors. What has names, cgroups and the image's directory, is named after the state
-//! directory, and the next host to start there removes it before it makes its first slot.
+//! directory, and the next host to start there removes it before it makes its first slot. Empty cgroups of
+//! hosts that are dead and never come back are swept by whichever host starts next.
 
 mod layout;
 
@@ -27,15 +28,15 @@ use crate::nursery::Keeper;
 use crate::pool::{Empty, Pool, Slop};
 use crate::scratch;
 use crate::slot::{Plant, Slot};
-use crate::uids::{SLOTS_MAX, UidBlock};
+use crate::uids::{Name, SLOTS_MAX, UidBlock};
 use layout::Layout;
 
 /// Scratches kept ready: two, because a zone that ends takes one at once and making one takes longer than
 /// making a zone.
 const SCRATCHES: usize = 2;
 
-/// The zones of one machine. Stop it with [`Zones::shutdown`]; dropped without, processes, mounts and loop
-/// devices go, but empty cgroups and the image's directory stay until the next start.
+/// The zones of one machine. Stop it with [`Zones::shutdown`]; dropping it without kills everything as well,
+/// but blocks the thread for some milliseconds.
 #[derive(Debug)]
 pub struct Host {
     isolation: Isolation,
@@ -53,6 +54,7 @@ struct Rest {
     cgroups: Option<Cgroups>,
     /// Image and scratches.
     directories: [PathBuf; 2],
+    _name: Option<Name>,
     _uids: Option<UidBlock>,
     _lock: File,
 }
@@ -105,6 +107,7 @@ impl Host {
             keeper: layout.keeper,
             cgroups: layout.cgroups,
             directories: layout.directories,
+            _name: layout.name,
             _uids: layout.uids,
             _lock: layout.lock,
         };
@@ -233,25 +236,49 @@ impl Zones for Host {
         self.tasks.close();
         self.tasks.wait().await;
         let scratches = Arc::clone(&self.pool.plant.pool);
-        let ended = tokio::task::spawn_blocking(move || {
-            rest.keeper.stop();
-            if let Err(error) = scratches.release() {
-                tracing::error!(%error, "scratch not released");
-            }
-            if let Some(cgroups) = &rest.cgroups
-                && let Err(error) = cgroups.remove()
-            {
-                tracing::error!(%error, "cgroups not removed");
-            }
-            for directory in &rest.directories {
-                if let Err(error) = scratch::remove_tree(directory) {
-                    tracing::error!(%error, "directory not removed");
-                }
-            }
-        });
+        let ended = tokio::task::spawn_blocking(move || rest.remove(&scratches));
         if ended.await.is_err() {
             tracing::error!("shutdown panicked");
         }
+    }
+}
+
+impl Rest {
+    /// Ends the zygote and removes what has a name. Blocks.
+    fn remove(self, scratches: &scratch::Pool) {
+        self.keeper.stop();
+        if let Err(error) = scratches.release() {
+            tracing::error!(%error, "scratch not released");
+        }
+        if let Some(cgroups) = &self.cgroups
+            && let Err(error) = cgroups.remove()
+        {
+            tracing::error!(%error, "cgroups not removed");
+        }
+        for directory in &self.directories {
+            if let Err(error) = scratch::remove_tree(directory) {
+                tracing::error!(%error, "directory not removed");
+            }
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let rest = self
+            .rest
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(rest) = rest else { return };
+        self.shutdown.cancel();
+        let (ready, leased) = self.pool.close();
+        for live in ready.iter().map(|zone| &zone.live).chain(&leased) {
+            live.kill();
+            drop(live.take_parts());
+        }
+        self.pool.plant.pool.empty();
+        rest.remove(&self.pool.plant.pool);
     }
 }
 

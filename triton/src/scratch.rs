@@ -171,9 +171,14 @@ impl Pool {
                 }
             }
         }
-        let rest = std::mem::take(&mut *self.lock());
         // Unmounting writes: off the runtime.
-        let _ = tokio::task::spawn_blocking(move || drop(rest)).await;
+        let _ = tokio::task::spawn_blocking(move || self.empty()).await;
+    }
+
+    /// Lets go of those kept ready. Blocks.
+    pub(crate) fn empty(&self) {
+        let rest = std::mem::take(&mut *self.lock());
+        drop(rest);
     }
 
     /// A fresh scratch of `bytes`; from the pool when that is its size.

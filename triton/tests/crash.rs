@@ -163,10 +163,6 @@ async fn a_killed_agent_leaves_no_process_and_its_successor_no_trace() {
             std::fs::read_to_string("/proc/self/mountinfo").unwrap(),
             mounts
         );
-        assert!(
-            !cgroups(directory.path()).is_empty(),
-            "else this test tests nothing"
-        );
     }
     let status = agent(directory.path(), "zone", "exit 5").status().unwrap();
     assert_eq!(status.code(), Some(5));
@@ -181,20 +177,24 @@ async fn a_killed_agent_leaves_no_process_and_its_successor_no_trace() {
 async fn processes_in_our_cgroups_are_killed_at_start() {
     need_root();
     let directory = tempfile::tempdir().unwrap();
-    let config = config(directory.path(), 1);
-    // Make the directories, and keep them by ending without shutdown.
-    let host = triton::Host::start(config.clone()).await.unwrap();
+    std::fs::create_dir(directory.path().join("state")).unwrap();
+    let mut child = agent(directory.path(), "zone", "hold").spawn().unwrap();
+    wait_ready(&mut child);
     let slot = cgroups(directory.path())
         .into_iter()
         .find(|path| path.ends_with("zone0"))
         .unwrap();
-    drop(host);
-    until("the zone outlives its host", || {
-        pids_of(directory.path()).is_empty()
-    })
-    .await;
+    // While the host lives: afterwards an empty directory could be swept by a neighbour.
     let mut stray = Command::new("sleep").arg("1000").spawn().unwrap();
     std::fs::write(slot.join("cgroup.procs"), stray.id().to_string()).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let stray_pid = i32::try_from(stray.id()).unwrap();
+    until("the zone outlives its host", || {
+        pids_of(directory.path()) == [stray_pid]
+    })
+    .await;
+    let config = config(directory.path(), 1);
     let host = within(60, "start over", triton::Host::start(config))
         .await
         .unwrap();
@@ -205,6 +205,41 @@ async fn processes_in_our_cgroups_are_killed_at_start() {
     );
     host.shutdown().await;
     assert_eq!(cgroups(directory.path()), Vec::<std::path::PathBuf>::new());
+}
+
+/// A host killed in a directory that nobody uses again: the next host anywhere removes its cgroups, and those
+/// of no host that lives.
+#[tokio::test]
+async fn cgroups_of_dead_hosts_are_swept_and_those_of_living_ones_are_not() {
+    need_root();
+    let abandoned = tempfile::tempdir().unwrap();
+    std::fs::create_dir(abandoned.path().join("state")).unwrap();
+    let mut child = agent(abandoned.path(), "zone", "hold").spawn().unwrap();
+    wait_ready(&mut child);
+    let living = Site::new(1).await;
+    assert!(
+        !cgroups(abandoned.path()).is_empty(),
+        "swept while its host lives"
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until("the zone outlives its host", || {
+        pids_of(abandoned.path()).is_empty()
+    })
+    .await;
+    let next = Site::new(1).await;
+    assert_eq!(cgroups(abandoned.path()), Vec::<std::path::PathBuf>::new());
+    says(&mut *living.zone().await, "echo fine", "fine").await;
+    living.all_ready().await;
+    // Dropped without shutdown, for instance by a test that fails: as clean.
+    let Site { host, directory } = next;
+    drop(host);
+    assert_eq!(cgroups(directory.path()), Vec::<std::path::PathBuf>::new());
+    until("loop devices outlive the host", || {
+        loops(directory.path()) == 0
+    })
+    .await;
+    living.end().await;
 }
 
 #[tokio::test]

@@ -40,6 +40,8 @@ use crate::error::DiskError;
 
 /// Anybody who is shown the file may read it, and nobody may write it.
 const MODE: u32 = 0o444;
+/// Until it is complete: an attribute can only be set by who may write the file, however it was opened.
+const MODE_UNFINISHED: u32 = 0o600;
 /// Buffers in one system call. The kernel takes at most 1,024.
 const SLICES_MAX: usize = 256;
 
@@ -118,6 +120,7 @@ impl Temporary {
         } else {
             Some(Sidecar::write(&disk, &encoded)?)
         };
+        make_readable(&self.file).map_err(DiskError::during("set mode"))?;
         disk.faults
             .at(Step::SyncFile)
             .and_then(|()| disk.sync(&self.file))
@@ -205,6 +208,7 @@ impl Sidecar {
             published: false,
         };
         file.write_all(encoded).map_err(&failed)?;
+        make_readable(&file).map_err(&failed)?;
         disk.faults
             .at(Step::SyncSidecar)
             .and_then(|()| disk.sync(&file))
@@ -223,7 +227,7 @@ impl Drop for Sidecar {
 
 fn create_file(path: &Path) -> io::Result<File> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    let open = || rustix::fs::open(path, flags, Mode::from(MODE));
+    let open = || rustix::fs::open(path, flags, Mode::from(MODE_UNFINISHED));
     let file = match open() {
         Err(Errno::NOENT) => {
             make_home(path)?;
@@ -231,10 +235,12 @@ fn create_file(path: &Path) -> io::Result<File> {
         }
         other => other?,
     };
-    let file = File::from(file);
-    // The umask of whoever started us must not decide who can read inputs in a zone.
-    rustix::fs::fchmod(&file, Mode::from(MODE))?;
-    Ok(file)
+    Ok(File::from(file))
+}
+
+/// Not by the mode of `open`: the umask of whoever started us must not decide who can read inputs in a zone.
+fn make_readable(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::fchmod(file, Mode::from(MODE))?)
 }
 
 fn remove_temporary(path: &Path) {

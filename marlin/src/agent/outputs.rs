@@ -21,7 +21,7 @@ use crate::context::JobContext;
 use crate::error::chain;
 use crate::front_door::{Body, FrontDoor, FrontDoorError, full};
 use crate::record::{ErrorCode, Output, TaskError};
-use crate::supervisor::Outcome;
+use crate::supervisor::event::Outcome;
 
 /// Source: marlin.md section 7.5 (4).
 const STORE_ATTEMPTS: u32 = 3;

@@ -5,31 +5,27 @@
 //! written by then is first stored or thrown away, because the files lie on the zone's disk.
 
 use std::fs::File;
-use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use libmanta::triton::{Command, Exit, Zone, ZoneError};
+use libmanta::triton::{Zone, ZoneError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
-use crate::agent::desk::{Decision, Desk};
-use crate::agent::environment::{Purpose, environment};
+use crate::agent::command::{self, Run, Step, Trouble};
+use crate::agent::desk::Desk;
+use crate::agent::environment::Purpose;
 use crate::agent::group::Group;
 use crate::agent::outputs::{self, Remains};
 use crate::agent::proxy::Proxy;
 use crate::agent::schedule::StreamId;
-use crate::agent::verdict::{Ended, judge};
 use crate::agent::{Message, Parts, StartError, TaskSpec, What, local, reduce};
 use crate::error::chain;
 use crate::front_door::FrontDoor;
 use crate::names;
 use crate::record::{ErrorCode, TaskError};
-use crate::supervisor::Outcome;
+use crate::supervisor::event::Outcome;
 
 /// Tasks of one zone whose outputs are being stored while the next one runs. Two, so that a slow disk
 /// holds the zone back instead of piling up open files.
@@ -63,16 +59,6 @@ struct Helpers {
     proxy: Option<Proxy>,
     /// Outputs being stored.
     collecting: JoinSet<()>,
-}
-
-/// How a command came to its end.
-enum Ran {
-    Exited(Exit),
-    /// The task ended itself through the control API; its zone may be dead.
-    Decided(Decision),
-    /// Its input could not be read; its zone is dead.
-    Starved(TaskError),
-    Lost(ZoneError),
 }
 
 impl Stream {
@@ -229,7 +215,7 @@ impl Stream {
                 directory: None,
                 shortened: false,
             };
-            let step = self.execute(zone, desk, task, run).await?;
+            let step = command::execute(&parts.config, zone, desk, task, run).await?;
             if matches!(&step, Step::Ran { rest, .. } if rest.error.is_some() || rest.decided) {
                 return Ok(step);
             }
@@ -276,133 +262,14 @@ impl Stream {
                 }
             }
         };
-        self.execute(zone, desk, task, run).await
+        command::execute(&parts.config, zone, desk, task, run).await
     }
-
-    async fn execute(
-        &self,
-        zone: &mut dyn Zone,
-        desk: &Desk,
-        task: &TaskSpec,
-        run: Run<'_>,
-    ) -> Result<Step, Trouble> {
-        let stdout = zone.output_file().await?;
-        let stderr = zone.output_file().await?;
-        let clone = |file: &File| file.try_clone().map_err(Trouble::io("share an output"));
-        let env = environment(
-            task,
-            run.purpose,
-            &self.parts.config.tools_dir,
-            &zone.manta_url(),
-            run.input_file.as_deref(),
-        );
-        let command = Command {
-            argv: ["/bin/bash", "--norc", "-c", run.script]
-                .map(str::to_owned)
-                .to_vec(),
-            env,
-            stdin: run.stdin,
-            stdout: clone(&stdout)?.into(),
-            stderr: clone(&stderr)?.into(),
-        };
-        let mut decision = desk.open(Arc::clone(&task.job), document(task));
-        let ran = tokio::select! {
-            exit = zone.run(command) => match (exit, decision.try_recv()) {
-                (_, Ok(decision)) => Ran::Decided(decision),
-                (Ok(exit), Err(_)) => Ran::Exited(exit),
-                (Err(error), Err(_)) => Ran::Lost(error),
-            },
-            Ok(decision) = &mut decision => Ran::Decided(decision),
-            error = starved(run.feed) => Ran::Starved(error),
-        };
-        let takings = desk.close();
-        let init = run.purpose == Purpose::Init;
-        let (error, decided) = match ran {
-            Ran::Exited(exit) => {
-                let ended = Ended {
-                    exit,
-                    disk_available_bytes: zone.disk_available_bytes(),
-                    init,
-                    shortened: run.shortened,
-                };
-                (judge(ended), false)
-            }
-            Ran::Decided(Decision::Commit) => (None, true),
-            Ran::Decided(Decision::Fail(error)) => (Some(error), true),
-            Ran::Starved(error) => (Some(error), false),
-            Ran::Lost(error) => return Err(error.into()),
-        };
-        let fit = error.is_none() && !decided;
-        let init = init && error.is_some();
-        let rest = Remains {
-            takings,
-            stdout,
-            stderr,
-            error,
-            decided,
-            directory: run.directory,
-        };
-        Ok(Step::Ran { rest, fit, init })
-    }
-}
-
-/// A command about to run.
-struct Run<'a> {
-    script: &'a str,
-    purpose: Purpose,
-    stdin: OwnedFd,
-    /// Where the input appears.
-    input_file: Option<String>,
-    /// Writes a reducer's input; ends with an error if it cannot be read.
-    feed: Option<BoxFuture<'a, Result<(), TaskError>>>,
-    directory: Option<AbortOnDropHandle<()>>,
-    shortened: bool,
 }
 
 /// A task whose command has ended.
 struct Collected {
     task: Box<TaskSpec>,
     rest: Remains,
-}
-
-enum Step {
-    /// The command never ran, or its zone took the result with it.
-    Unrun(Outcome),
-    Ran {
-        rest: Remains,
-        /// The zone may serve another task.
-        fit: bool,
-        /// It was `init`, and it failed.
-        init: bool,
-    },
-}
-
-enum Trouble {
-    Task(TaskError),
-    Zone(ZoneError),
-}
-
-impl Trouble {
-    fn io(during: &'static str) -> impl Fn(io::Error) -> Self {
-        move |source| Self::Zone(ZoneError::Io { during, source })
-    }
-}
-
-impl From<ZoneError> for Trouble {
-    fn from(error: ZoneError) -> Self {
-        Self::Zone(error)
-    }
-}
-
-/// Ends only when a reducer's input cannot be read; a feed that is done says nothing.
-async fn starved(feed: Option<BoxFuture<'_, Result<(), TaskError>>>) -> TaskError {
-    match feed {
-        Some(feed) => match feed.await {
-            Err(error) => error,
-            Ok(()) => std::future::pending().await,
-        },
-        None => std::future::pending().await,
-    }
 }
 
 /// Stores what the task left and reports. A reducer that did not read everything is reported when all its
@@ -421,28 +288,6 @@ async fn finish(front_door: FrontDoor, collected: Collected) {
         () = cancel.cancelled() => {}
         () = work => {}
     }
-}
-
-/// What the control API tells about a task. Source: marlin.md section 6.13.
-fn document(task: &TaskSpec) -> serde_json::Value {
-    let names = task.names();
-    let mut document = serde_json::json!({
-        "jobId": task.job.id().to_string(),
-        "taskId": task.id.to_string(),
-        "taskPhase": task.job.phase(task.phase),
-        "login": task.job.login(),
-        "taskErrorKey": names.stderr(),
-        "taskOutputKey": names.stdout(),
-        "taskOutputBase": names.output_base(),
-    });
-    match &task.what {
-        What::Map { input, .. } => {
-            document["taskInputKeys"] = serde_json::json!([&*input.name]);
-            document["taskInputFile"] = names::input_path(&input.name).0.into();
-        }
-        What::Reduce { index, .. } => document["rIdx"] = (*index).into(),
-    }
-    document
 }
 
 /// Waits a moment first, so that a machine out of order does not burn through every task of a job.

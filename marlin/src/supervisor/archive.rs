@@ -10,7 +10,7 @@ use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use libmanta::marlin::{JobList, JobStatus};
+use libmanta::marlin::JobList;
 
 use crate::context::JobContext;
 use crate::error::chain;
@@ -19,8 +19,9 @@ use crate::job::JobEvent;
 use crate::journal::{Journal, JournalError, Position};
 use crate::lists::{Form, lines};
 use crate::record::{Entry, JobRecord, Segment, Summary};
-use crate::supervisor::View;
-use crate::supervisor::owner::{Parts, retry, write};
+use crate::supervisor::log_writer::{retry, write};
+use crate::supervisor::owner::Parts;
+use crate::supervisor::view::View;
 
 /// Longest pause between attempts, for a job whose archive is refused again and again.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
@@ -120,7 +121,7 @@ impl Archive {
     ) -> Result<(), FrontDoorError> {
         let mut view = self.view();
         view.times.archive_done = Some(done);
-        let status = status(&self.job.record, view).to_json().to_string();
+        let status = view.status(&self.job.record).to_json().to_string();
         let size = status.len() as u64;
         let body = full(Bytes::from(status));
         let (token, door) = (self.job.token(), &self.parts.front_door);
@@ -165,21 +166,5 @@ impl Archive {
             Ok(job) => view.job = job,
             Err(error) => tracing::error!(job_id = %self.job.id(), %error, "archive out of order"),
         }
-    }
-}
-
-/// The job as its owner sees it.
-pub(crate) fn status(record: &JobRecord, view: View) -> JobStatus {
-    JobStatus {
-        id: record.id,
-        definition: record.definition.clone(),
-        state: view.state(),
-        cancelled: view.job.is_cancelled(),
-        input_done: view.job != crate::job::Job::Open,
-        stats: view.stats,
-        time_created: record.created,
-        time_done: view.times.done,
-        time_archive_started: view.times.archive_started,
-        time_archive_done: view.times.archive_done,
     }
 }

@@ -20,18 +20,19 @@ use crate::context::{JobContext, Report};
 use crate::error::chain;
 use crate::front_door::{FrontDoor, FrontDoorError};
 use crate::journal::{Journal, Position};
-use crate::record::{Entry, Segment, Work};
+use crate::record::Work;
 use crate::stats::Stats;
+use crate::supervisor::event::{Effect, Event, Ticket};
+use crate::supervisor::log_writer::{split, write};
 use crate::supervisor::resolve::resolve;
-use crate::supervisor::{Effect, Event, Supervisor, Ticket, View, archive};
+use crate::supervisor::view::View;
+use crate::supervisor::{Supervisor, archive};
 use crate::task_id::task_id;
 
 /// Requests of users that may wait for one job.
 pub(crate) const MAILBOX: usize = 16;
 /// Reports of tasks that may wait: more than tasks run at a time, so that no zone waits for us.
 pub(crate) const REPORTS: usize = 256;
-/// Names in one record of the log, about a mebibyte of them.
-const NAMES_PER_SEGMENT: usize = 10_000;
 /// Attempts at one deletion; the object may be left behind after that.
 const DELETE_ATTEMPTS: u32 = 5;
 
@@ -315,64 +316,6 @@ fn event_of(report: Report) -> Event {
             outcome,
         },
     }
-}
-
-/// Cuts entries so that no record of the log grows beyond measure.
-fn split(entries: Vec<Entry>, time: libmanta::Timestamp) -> Vec<Segment> {
-    let mut segments = vec![Vec::new()];
-    let mut names_in_last = 0;
-    for entry in entries {
-        let mut parts = Vec::new();
-        match entry {
-            Entry::Inputs { mut names } => {
-                while names.len() > NAMES_PER_SEGMENT {
-                    let rest = names.split_off(NAMES_PER_SEGMENT);
-                    let names = std::mem::replace(&mut names, rest);
-                    parts.push((names.len(), Entry::Inputs { names }));
-                }
-                parts.push((names.len(), Entry::Inputs { names }));
-            }
-            other => parts.push((1, other)),
-        }
-        for (size, entry) in parts {
-            if names_in_last > 0 && names_in_last + size > NAMES_PER_SEGMENT {
-                segments.push(Vec::new());
-                names_in_last = 0;
-            }
-            names_in_last += size;
-            if let Some(last) = segments.last_mut() {
-                last.push(entry);
-            }
-        }
-    }
-    segments
-        .into_iter()
-        .map(|entries| Segment::new(time, entries))
-        .collect()
-}
-
-/// Makes segments durable, however long it takes: the log has no gaps, so nothing else can go on.
-pub(crate) async fn write(parts: &Parts, job: &JobContext, from: Position, segments: &[Segment]) {
-    retry(parts, job, || {
-        parts.journal.append(job.id(), from, segments)
-    })
-    .await;
-}
-
-/// Tries a change of the log until it succeeds. Repeating one is harmless by construction.
-pub(crate) async fn retry<F>(parts: &Parts, job: &JobContext, mut attempt: impl FnMut() -> F)
-where
-    F: Future<Output = Result<(), crate::journal::JournalError>>,
-{
-    let mut pause = Duration::from_millis(20);
-    while let Err(error) = attempt().await {
-        parts.stats.log_retries.inc();
-        let error = chain(&error);
-        tracing::warn!(job_id = %job.id(), error, "log of a job not written, trying again");
-        tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
-        pause = (pause * 2).min(Duration::from_secs(5));
-    }
-    parts.stats.log_commits.inc();
 }
 
 /// Deletes an intermediate object. One that is gone, or that the user replaced by a directory, is fine.

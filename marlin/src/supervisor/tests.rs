@@ -6,6 +6,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
+use crate::record::Output;
 
 fn definition(phases: &[(PhaseKind, u8)]) -> JobDefinition {
     let phase = |&(kind, count): &(PhaseKind, u8)| PhaseDefinition {

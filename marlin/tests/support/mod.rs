@@ -131,20 +131,26 @@ impl Store {
 
     /// Ends marlin in the middle of whatever it does and starts it anew over the same records.
     pub(crate) async fn restart_marlin(&mut self) {
+        self.restart_with(|_, _| {}).await;
+    }
+
+    /// The same, with other settings or parts.
+    pub(crate) async fn restart_with(
+        &mut self,
+        change: impl FnOnce(&mut marlin::Config, &mut marlin::Deps),
+    ) {
         self.marlin.shutdown().await;
-        self.marlin = marlin::start(
-            config(&self.url, self.dir.path(), &tools_dir(self.dir.path())),
-            deps(
-                &self.zones,
-                &self.router,
-                &self.identity,
-                &self.sharks,
-                &self.clock,
-                &self.failing,
-            ),
-        )
-        .await
-        .unwrap();
+        let mut config = config(&self.url, self.dir.path(), &tools_dir(self.dir.path()));
+        let mut deps = deps(
+            &self.zones,
+            &self.router,
+            &self.identity,
+            &self.sharks,
+            &self.clock,
+            &self.failing,
+        );
+        change(&mut config, &mut deps);
+        self.marlin = marlin::start(config, deps).await.unwrap();
     }
 
     pub(crate) async fn stop(self) {
@@ -206,6 +212,14 @@ impl Store {
         phases: Vec<Phase>,
         options: Option<serde_json::Value>,
     ) -> JobId {
+        self.try_create(phases, options).await.unwrap()
+    }
+
+    pub(crate) async fn try_create(
+        &self,
+        phases: Vec<Phase>,
+        options: Option<serde_json::Value>,
+    ) -> Result<JobId, JobError> {
         let principal = principal(&self.account);
         let job = NewJob {
             owner: self.account.id,
@@ -218,7 +232,7 @@ impl Store {
                 options: options.and_then(|options| options.as_object().cloned()),
             },
         };
-        let id = self.marlin.create(job).await.unwrap();
+        let id = self.marlin.create(job).await?;
         for path in ["", "/live", "/stor"] {
             let key = format!("/{}/jobs/{id}{path}", self.account.id);
             let make = MakeDirectory {
@@ -229,7 +243,7 @@ impl Store {
             };
             self.router.make_directory(make).await.unwrap();
         }
-        id
+        Ok(id)
     }
 
     pub(crate) async fn add(&self, id: JobId, names: &[&str]) -> Result<(), JobError> {

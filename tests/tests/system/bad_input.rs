@@ -127,7 +127,10 @@ fn httpdate_before(date: &str) -> String {
 
 #[test]
 fn paths_that_are_wrong() -> Result<()> {
-    let store = Store::launch()?;
+    let store = Launch::new()
+        .setting("housekeeping.delete_grace_ms = 100")
+        .setting("housekeeping.collect_interval_ms = 100")
+        .start()?;
     let mut client = store.client()?;
     let long = "n".repeat(1025);
     let deep = "/d".repeat(2100);

@@ -169,7 +169,7 @@ fn check(run: &Run, cut: usize, keep: Keep, random: &mut StdRng, disks: &Disks) 
                 continue;
             }
             ensure!(exists == 200, "{root} answers {exists}");
-            let found = match tree::read(&mut client, &root) { Ok(f) => f, Err(e) => { debug_ops(run, &store.log()?, cut); return Err(e) } };
+            let found = tree::read(&mut client, &root)?;
             let empty = Tree::new();
             let before = before.unwrap_or(&empty);
             if found != *before && Some(&found) != after {
@@ -182,29 +182,6 @@ fn check(run: &Run, cut: usize, keep: Keep, random: &mut StdRng, disks: &Disks) 
     }
     store.kill()
 }
-
-fn debug_ops(run: &Run, log: &str, cut: usize) {
-    let Some((_, rest)) = log.split_once("\"object_id\":\"") else { return };
-    let id = &rest[..36];
-    eprintln!("DEBUG {id} cut {cut}");
-    let inodes: Vec<usize> = (0..run.record.inodes.len()).filter(|i| run.record.inodes[*i].name == id.as_bytes()).collect();
-    let mut want: Vec<usize> = inodes.clone();
-    let mut i = 0;
-    while i < want.len() {
-        for op in &run.record.operations {
-            if let Step::Names(c) = &op.step {
-                for (d, n, x) in c {
-                    if *x == Some(want[i]) {
-                        eprintln!("DEBUG {}..{} durable {:?}: dir {d} name {} -> {x:?}", op.entered, op.left, op.durable, String::from_utf8_lossy(n));
-                        if !want.contains(d) { want.push(*d); }
-                    }
-                }
-            }
-        }
-        i += 1;
-    }
-}
-fn hex(id: &str) -> Vec<u8> { let h: String = id.chars().filter(|c| *c != '-').collect(); (0..16).map(|i| u8::from_str_radix(&h[2*i..2*i+2], 16).unwrap()).collect() }
 
 /// Where disks are put together, and a copy of the binary on the same file system.
 struct Disks {

@@ -160,6 +160,7 @@ fn job_commands() -> Result<()> {
     sh("printf one | mput ~~/stor/1; printf two | mput ~~/stor/2")?;
     let id = sh("mjob create --open -n mine -m cat")?;
     let id = id.trim();
+    ensure!(sh("mjob list -n mine")?.contains(id), "list");
     let added = outcome_with(
         &mut shell(&store, &format!("mjob addinputs {id}")),
         b"~~/stor/1\n\n~~/stor/2\n",
@@ -183,7 +184,6 @@ fn job_commands() -> Result<()> {
         sh(&format!("mjob errors {id}; mjob failures {id}"))?.is_empty(),
         "errors"
     );
-    ensure!(sh("mjob list -n mine")?.contains(id), "list");
     let refused = outcome(&mut shell(&store, &format!("mjob cancel {id}")))?;
     ensure!(refused.status.code() == Some(1), "{refused:?}");
     ensure!(

@@ -20,7 +20,7 @@ def equal(found, expected):
 root = "/%s/stor/py" % account
 client.mkdirp(root + "/a/b")
 # Texts come back as text, other bytes as bytes.
-client.put(root + "/a/text", content=b"some text\n", content_type="text/plain", durability_level=2)
+client.put(root + "/a/text", content=b"some text\n", content_type="text/plain", durability_level="2")
 equal(client.get(root + "/a/text"), "some text\n")
 # From the cache, which asks with the entity tag.
 equal(client.get(root + "/a/text"), "some text\n")

@@ -10,6 +10,13 @@ use super::{SlotCgroup, get, make_directory, named, remove_directory, set};
 /// How long the processes of a crashed host may take to die.
 const DEATH_DEADLINE: Duration = Duration::from_secs(30);
 
+const PREFIX: &str = "manta-";
+
+/// What everything of `host` is called that needs a name outside its directory.
+pub(crate) fn name(host: u64) -> String {
+    format!("{PREFIX}{host:016x}")
+}
+
 /// The cgroups of one host.
 #[derive(Clone, Debug)]
 pub(crate) struct Cgroups {
@@ -72,9 +79,10 @@ struct Mounted {
 }
 
 impl Cgroups {
-    /// Chooses a layout and makes `name` in it, after removing what a crashed host left under that name.
+    /// Chooses a layout and makes `host`'s directories in it, after removing what a crashed one left there.
     /// Blocks, after a crash until the old processes are dead. Errors say which controller is missing.
-    pub(crate) fn open(name: &str, slots: usize) -> io::Result<Self> {
+    pub(crate) fn open(host: u64, slots: usize) -> io::Result<Self> {
+        let name = &name(host);
         let mounted = Mounted::parse(&std::fs::read_to_string("/proc/self/mountinfo")?);
         let (version, roots) = choose(&mounted, name)?;
         let cgroups = Self { version, roots };
@@ -110,6 +118,34 @@ impl Cgroups {
 
     pub(crate) fn slot(&self, name: &str) -> io::Result<SlotCgroup> {
         SlotCgroup::make(self.version, self.roots.below(name))
+    }
+
+    /// Removes what hosts that are dead have left: empty directories, since their processes died with them.
+    /// `dead` lends the name of a host that is; while it is lent nobody can become that host.
+    pub(crate) fn sweep<T>(&self, dead: impl Fn(u64) -> Option<T>) {
+        for parent in self.roots.distinct().into_iter().filter_map(Path::parent) {
+            for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                let host = name.to_str().and_then(|name| {
+                    let digits = name
+                        .strip_prefix(PREFIX)
+                        .filter(|digits| digits.len() == 16)?;
+                    u64::from_str_radix(digits, 16).ok()
+                });
+                let Some(_lent) = host.and_then(&dead) else {
+                    continue;
+                };
+                // One that still has processes stays for the next sweep.
+                for child in std::fs::read_dir(entry.path())
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                {
+                    let _ = std::fs::remove_dir(child.path());
+                }
+                let _ = std::fs::remove_dir(entry.path());
+            }
+        }
     }
 
     /// Kills what is below our directories and removes them.

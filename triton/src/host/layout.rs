@@ -14,7 +14,7 @@ use crate::network;
 use crate::nursery::{Keeper, Nursery};
 use crate::scratch::{LoopImages, Maker, project_quotas, remove_tree};
 use crate::slot::{Kept, Slot};
-use crate::uids::UidBlock;
+use crate::uids::{Name, UidBlock};
 use crate::wire::Flavour;
 
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub(super) struct Layout {
     pub(super) description: String,
     pub(super) lock: File,
     pub(super) directories: [PathBuf; 2],
+    pub(super) name: Option<Name>,
     pub(super) uids: Option<UidBlock>,
     pub(super) cgroups: Option<Cgroups>,
     pub(super) maker: Maker,
@@ -63,17 +64,19 @@ impl Layout {
         config.state_dir = state_dir;
         config.disk_bytes = disk_bytes(config.disk_bytes);
         config.memory_bytes = memory_bytes(config.memory_bytes);
-        let name = format!(
-            "manta-{:016x}",
-            fnv(config.state_dir.as_os_str().as_encoded_bytes())
-        );
+        let number = fnv(config.state_dir.as_os_str().as_encoded_bytes());
+        let name = crate::cgroup::name(number);
+        let taken = match flavour {
+            Flavour::Full => Some(Name::take(number).map_err(during("take the host's name"))?),
+            Flavour::Plain | Flavour::Bare => None,
+        };
         let image = config.state_dir.join("image");
         remove_tree(&image).map_err(during("remove the old image"))?;
         let scratch = config.state_dir.join("scratch");
         remove_tree(&scratch).map_err(during("remove old scratch"))?;
         std::fs::create_dir(&scratch).map_err(during("make the scratch directory"))?;
 
-        let cgroups = match (flavour, Cgroups::open(&name, config.slots)) {
+        let cgroups = match (flavour, Cgroups::open(number, config.slots)) {
             (Flavour::Bare, _) => None,
             (_, Ok(cgroups)) => Some(cgroups),
             (Flavour::Plain, Err(_)) if config.allow_unlimited => None,
@@ -83,6 +86,9 @@ impl Layout {
             }
             (Flavour::Full, Err(error)) => return Err(refused(isolation, &error.to_string())),
         };
+        if let (Flavour::Full, Some(cgroups)) = (flavour, &cgroups) {
+            cgroups.sweep(|host| Name::take_if_dead(host).ok().flatten());
+        }
         let (maker, quota) = maker(&config, flavour, &scratch, &name)?;
 
         let host_image = HostImage {
@@ -169,6 +175,7 @@ impl Layout {
             description,
             lock,
             directories: [image, scratch],
+            name: taken,
             uids,
             cgroups,
             maker,

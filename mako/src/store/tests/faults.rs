@@ -112,6 +112,37 @@ async fn readers_see_errors_of_the_disk_as_such() {
 }
 
 #[tokio::test]
+async fn a_directory_that_is_gone_at_the_start_is_waited_for_and_not_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let known = || Config {
+        may_create: false,
+        ..config(dir.path())
+    };
+    let root = dir.path().join("shark");
+    let away = dir.path().join("away");
+    drop(Store::open(config(dir.path())).unwrap());
+    fs::rename(&root, &away).unwrap();
+    for is_mount_point in [false, true] {
+        if is_mount_point {
+            fs::create_dir(&root).unwrap();
+        }
+        let store = Store::open(known()).unwrap();
+        assert!(!store.capacity().writable);
+        assert!(store.fault().is_some());
+        let listed = root.read_dir().map_or(0, Iterator::count);
+        assert_eq!(listed, 0, "nothing is made in its place");
+    }
+    let store = Store::open(known()).unwrap();
+    fs::remove_dir(&root).unwrap();
+    fs::rename(&away, &root).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !store.capacity().writable {
+        assert!(Instant::now() < deadline, "{:?}", store.fault());
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn a_node_whose_directory_is_gone_says_so_and_works_when_it_is_back() {
     let fixture = Fixture::new();
     let bytes = content(1, 10);
