@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use tests::home::run;
@@ -304,12 +304,13 @@ fn copies_without_metadata_are_swept() -> Result<()> {
     let orphan = known.with_file_name(uuid_like(known)?);
     store.stop()?;
     fs::copy(known, &orphan).context("make an orphan")?;
-    let old = std::time::SystemTime::now() - Duration::from_secs(3 * 24 * 3600);
-    fs::File::options()
-        .write(true)
-        .open(&orphan)
-        .or_else(|_| fs::File::open(&orphan))?
-        .set_modified(old)?;
+    // The sweep at the start takes what is clearly older than the process, by the clock of the file system.
+    let made = Instant::now();
+    wait_for(
+        "the orphan to be older than the next start",
+        Duration::from_secs(10),
+        || Ok((made.elapsed() > Duration::from_secs(2)).then_some(())),
+    )?;
     store.start()?;
     wait_for("the orphan to be swept", Duration::from_secs(60), || {
         Ok((!orphan.exists()).then_some(()))
