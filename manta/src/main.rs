@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         // Before anything else: the zygote must have no second thread.
         triton::zygote::main();
     }
-    let name = args.first().map(|arg| base_name(arg)).unwrap_or_default();
+    let name = args.first().map(base_name).unwrap_or_default();
     if let Some(code) = client(&name, args.get(1..).unwrap_or_default()) {
         return code;
     }

@@ -182,10 +182,10 @@ impl Store {
 
     /// Why jobs cannot run on this machine, if so.
     pub(crate) fn jobs_available(&self) -> Result<(), &str> {
-        self.jobs_available
-            .as_ref()
-            .map(|()| ())
-            .map_err(String::as_str)
+        match &self.jobs_available {
+            Ok(()) => Ok(()),
+            Err(reason) => Err(reason),
+        }
     }
 
     /// What the clients need in their environment, `PATH` included.

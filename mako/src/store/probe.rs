@@ -58,7 +58,10 @@ impl Node {
 
     fn still_ours(&self) -> io::Result<()> {
         let claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
-        if claim.as_ref().map_or(Ok(false), |claim| claim.holds(&self.disk.layout))? {
+        if claim
+            .as_ref()
+            .map_or(Ok(false), |claim| claim.holds(&self.disk.layout))?
+        {
             self.disk.check_present()
         } else {
             Err(io::Error::other("another directory is in its place"))
@@ -69,7 +72,10 @@ impl Node {
     fn revive(&self) -> io::Result<()> {
         let layout = &self.disk.layout;
         let mut claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
-        if !claim.as_ref().map_or(Ok(false), |claim| claim.holds(layout))? {
+        if !claim
+            .as_ref()
+            .map_or(Ok(false), |claim| claim.holds(layout))?
+        {
             let again = Claim::take_again(layout, &self.storage_id).map_err(io::Error::other)?;
             *claim = Some(again);
             self.disk.forget_durable();
