@@ -105,10 +105,9 @@ async fn account(client: &Client, command: AccountCommand) -> Result<()> {
 
 fn print_account(account: &AccountView) {
     let operator = if account.operator { "operator" } else { "-" };
-    println!(
-        "{}\t{}\t{operator}\t{} keys",
-        account.login,
-        account.id,
-        account.keys.len()
-    );
+    let keys = match account.keys.len() {
+        1 => "1 key".to_owned(),
+        count => format!("{count} keys"),
+    };
+    println!("{}\t{}\t{operator}\t{keys}", account.login, account.id);
 }
