@@ -2,15 +2,23 @@
 
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
-use libmanta::moray::{DeleteLog, Deleted, MorayError};
+use libmanta::moray::{DeleteLog, Deleted, LogCursor, MorayError};
 use libmanta::{ObjectId, Timestamp};
 
 use crate::router::Router;
 
 #[async_trait]
 impl DeleteLog for Router {
-    async fn deleted(&self, before: Timestamp, limit: usize) -> Result<Vec<Deleted>, MorayError> {
-        let logs = self.shards.iter().map(|shard| shard.deleted(before, limit));
+    async fn deleted(
+        &self,
+        before: Timestamp,
+        after: &LogCursor,
+        limit: usize,
+    ) -> Result<Vec<Deleted>, MorayError> {
+        let logs = self
+            .shards
+            .iter()
+            .map(|shard| shard.deleted(before, after, limit));
         Ok(try_join_all(logs).await?.concat())
     }
 

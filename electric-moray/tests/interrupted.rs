@@ -14,8 +14,8 @@ use common::Store;
 use electric_moray::Router;
 use libmanta::moray::shard::{Admit, Child, Inserted, Listed, Look, Shard};
 use libmanta::moray::{
-    BatchError, Buckets, DeleteLog, Deleted, List, MorayError, Namespace, NamespaceError, Record,
-    RecordKey, Replaced, Update, Write,
+    BatchError, Buckets, DeleteLog, Deleted, List, LogCursor, MorayError, Namespace,
+    NamespaceError, Record, RecordKey, Replaced, Update, Write,
 };
 use libmanta::namespace::{Close, Slot, Token, Unsettled};
 use libmanta::{AccountId, Condition, Entry, ObjectId, ObjectKey, Timestamp};
@@ -100,8 +100,13 @@ impl Shard for Unreliable {
 
 #[async_trait]
 impl DeleteLog for Unreliable {
-    async fn deleted(&self, before: Timestamp, limit: usize) -> Result<Vec<Deleted>, MorayError> {
-        self.inner.deleted(before, limit).await
+    async fn deleted(
+        &self,
+        before: Timestamp,
+        after: &LogCursor,
+        limit: usize,
+    ) -> Result<Vec<Deleted>, MorayError> {
+        self.inner.deleted(before, after, limit).await
     }
     async fn forget(&self, deleted: &[Deleted]) -> Result<(), MorayError> {
         self.inner.forget(deleted).await

@@ -16,7 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use common::Store;
 use electric_moray::Router;
 use history::{Call, Operation, Outcome, World};
-use libmanta::moray::{DeleteLog, Namespace, NamespaceError, Parent, PutObject, Replaced};
+use libmanta::moray::{
+    DeleteLog, LogCursor, Namespace, NamespaceError, Parent, PutObject, Replaced,
+};
 use libmanta::{AccountId, Condition, Entry, EtagList, ObjectId, ObjectKey, Timestamp};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -269,7 +271,11 @@ async fn check_rest(router: &Router, directory: &ObjectKey, calls: &[Call]) {
         present.extend(found.entry.as_ref().and_then(id_of));
     }
     let log = router
-        .deleted(Timestamp::from_millis(u64::MAX), 1_000_000)
+        .deleted(
+            Timestamp::from_millis(u64::MAX),
+            &LogCursor::default(),
+            1_000_000,
+        )
         .await
         .unwrap();
     let mut times_logged: HashMap<u128, usize> = HashMap::new();

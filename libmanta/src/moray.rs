@@ -5,6 +5,7 @@
 
 pub mod shard;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -185,8 +186,15 @@ pub enum MorayError {
 /// is unlinked.
 #[async_trait]
 pub trait DeleteLog: Send + Sync + fmt::Debug {
-    /// The oldest entries logged before `before`, at most `limit` for each shard.
-    async fn deleted(&self, before: Timestamp, limit: usize) -> Result<Vec<Deleted>, MorayError>;
+    /// The oldest entries behind `after` that were logged before `before`, at most `limit` for each shard;
+    /// none when that was all. Entries dated more than an hour ahead of the present, by a clock that was
+    /// wrong, count as old and come last.
+    async fn deleted(
+        &self,
+        before: Timestamp,
+        after: &LogCursor,
+        limit: usize,
+    ) -> Result<Vec<Deleted>, MorayError>;
 
     /// Forgets entries whose copies are all gone. Repeating is harmless.
     async fn forget(&self, deleted: &[Deleted]) -> Result<(), MorayError>;
@@ -202,9 +210,32 @@ pub struct Deleted {
     pub shard: String,
     /// Position in that shard's log; opaque to the caller.
     pub sequence: u64,
+    /// By the clock of the shard.
+    pub logged: Timestamp,
     pub object_id: ObjectId,
     pub creator: AccountId,
     pub copies: Vec<StorageId>,
+}
+
+/// How far a pass over the delete log has come, in each shard. The default is the beginning.
+#[derive(Clone, Debug, Default)]
+pub struct LogCursor(BTreeMap<String, (Timestamp, u64)>);
+
+impl LogCursor {
+    /// Moves behind `entry`, whatever becomes of it. Never moves back.
+    pub fn pass(&mut self, entry: &Deleted) {
+        let place = (entry.logged, entry.sequence);
+        match self.0.get_mut(&entry.shard) {
+            Some(furthest) => *furthest = place.max(*furthest),
+            None => drop(self.0.insert(entry.shard.clone(), place)),
+        }
+    }
+
+    /// Time and sequence of the last entry passed in `shard`; its log is read in that order.
+    #[must_use]
+    pub fn of(&self, shard: &str) -> Option<(Timestamp, u64)> {
+        self.0.get(shard).copied()
+    }
 }
 
 /// Small records of the services: accounts, jobs. Generic key-value with etags, as Moray's buckets were.

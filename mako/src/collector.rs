@@ -25,6 +25,12 @@
 //! the first time by the PUT that made it. Whether it is named is asked after its age was seen, never
 //! before.
 //!
+//! # Why the sweep never empties a node
+//!
+//! Metadata that is wrong, because it is another store's or a part of it is gone, names few of a node's
+//! copies. The sweep counts before it deletes, and leaves a node alone that has more unnamed copies than
+//! crashes leave (`collector/sweep.rs`).
+//!
 //! One task owns everything; calls are messages to it.
 
 use std::collections::HashMap;
@@ -125,6 +131,14 @@ enum CollectError {
     Shark(#[from] SharkError),
     #[error("no storage node is called {0}")]
     UnknownNode(StorageId),
+    #[error(
+        "metadata names {named} copies of {storage_id} and does not name {unnamed}, so none is removed"
+    )]
+    Implausible {
+        storage_id: StorageId,
+        unnamed: u64,
+        named: u64,
+    },
 }
 
 impl Collector {

@@ -4,12 +4,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use libmanta::StorageId;
+use uuid::Uuid;
 
 /// Settings of one storage node.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The node's name. A directory remembers it and is refused under any other.
     pub storage_id: StorageId,
+    /// The store that the node is part of. A directory remembers it and is refused in any other, because
+    /// every store calls its first node the same, and a store's sweep deletes copies that its metadata does
+    /// not name. `None` (the default) neither writes nor checks it.
+    pub store_id: Option<Uuid>,
     /// The availability zone it stands in.
     pub datacenter: String,
     /// Where the copies lie: must be empty or a storage node's already.
@@ -34,6 +39,7 @@ impl Config {
     ) -> Self {
         Self {
             storage_id,
+            store_id: None,
             datacenter: datacenter.into(),
             directory: directory.into(),
             may_create: true,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use libmanta::StorageId;
 use thiserror::Error;
+use uuid::Uuid;
 
 /// Why a directory cannot serve as a storage node.
 #[derive(Debug, Error)]
@@ -17,6 +18,19 @@ pub enum OpenError {
         found: StorageId,
         wanted: StorageId,
     },
+    #[error("{} belongs to another store, {found}, not to store {wanted}", path.display())]
+    OtherStore {
+        path: PathBuf,
+        found: Uuid,
+        wanted: Uuid,
+    },
+    /// Made without a store id. Only a person can tell whose it is.
+    #[error(
+        "{} does not say which store it belongs to, so store {wanted} does not take it; if it is this \
+         store's, add the line \"store {wanted}\" to the end of its format file",
+        path.display()
+    )]
+    NoStore { path: PathBuf, wanted: Uuid },
     #[error("{} holds \"{found}\", so it is not empty and not a storage node", path.display())]
     NotANode { path: PathBuf, found: String },
     #[error("{} does not say which storage node it is: {reason}", path.display())]

@@ -1,7 +1,7 @@
 //! The store: one directory as a [`Shark`].
 //!
 //! Everything that touches the disk runs on the runtime's blocking threads, one trip for a small copy and
-//! one for each half mebibyte of a large one; the exception is a small copy that the kernel has in memory,
+//! one for each chunk of a large one; the exception is a small copy that the kernel has in memory,
 //! which is read on the spot.
 
 use std::fmt;
@@ -16,6 +16,7 @@ use libmanta::mako::{
     Capacity, CopyReader, CopyWriter, LocalCopies, Shark, SharkError, SizeHint, StoredCopy,
 };
 use libmanta::{AccountId, ObjectId, StorageId};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -43,7 +44,7 @@ mod writer;
 mod tests;
 
 use capacity::{Refusal, Space};
-use claim::Claim;
+use claim::{Claim, Owner};
 use disk::Disk;
 use fault::Faults;
 use layout::Layout;
@@ -70,15 +71,19 @@ impl Store {
 
     fn open_with(config: Config, faults: Faults) -> Result<Arc<Self>, OpenError> {
         let layout = Layout::new(config.directory);
+        let owner = Owner {
+            storage_id: config.storage_id,
+            store_id: config.store_id,
+        };
         let claim = if config.may_create || layout.format().exists() {
-            Some(Claim::take(&layout, &config.storage_id)?)
+            Some(Claim::take(&layout, &owner)?)
         } else {
             None
         };
         let stats = Arc::new(Stats::default());
         let space = Space::new(config.utilisation_max_percent, config.probe_interval);
         let node = Node {
-            storage_id: config.storage_id,
+            owner,
             datacenter: config.datacenter,
             disk: Arc::new(Disk::new(layout, stats, faults)),
             space: Arc::new(space),
@@ -87,6 +92,7 @@ impl Store {
             writers: AtomicUsize::new(0),
             listing: Listing::default(),
             verified: Verified::default(),
+            read_ahead: Arc::new(Semaphore::new(reader::READ_AHEAD_BYTES)),
             tracker: TaskTracker::new(),
         };
         node.probe();
@@ -117,7 +123,7 @@ impl Store {
 #[async_trait]
 impl Shark for Store {
     fn storage_id(&self) -> &StorageId {
-        &self.node.storage_id
+        &self.node.owner.storage_id
     }
 
     fn datacenter(&self) -> &str {
@@ -197,7 +203,7 @@ impl Shark for Store {
 
 /// What the store, its writers and its readers share.
 pub(crate) struct Node {
-    storage_id: StorageId,
+    owner: Owner,
     datacenter: String,
     disk: Arc<Disk>,
     space: Arc<Space>,
@@ -210,6 +216,8 @@ pub(crate) struct Node {
     writers: AtomicUsize,
     listing: Listing,
     verified: Verified,
+    /// Bytes that readers may still read before anybody asks for them.
+    read_ahead: Arc<Semaphore>,
     /// Owns every task and blocking call that is begun here.
     tracker: TaskTracker,
 }
@@ -243,7 +251,7 @@ impl Node {
             self.space.filled();
             self.disk.stats.refused_full.add(1);
             return SharkError::NotEnoughSpace {
-                storage_id: self.storage_id.clone(),
+                storage_id: self.owner.storage_id.clone(),
             };
         }
         if error.condemns_node() {
@@ -251,7 +259,7 @@ impl Node {
             let reason = format!("{}: {}", error.during, error.source);
             if self.space.failed(reason) {
                 tracing::warn!(
-                    storage_id = %self.storage_id,
+                    storage_id = %self.owner.storage_id,
                     during = error.during,
                     error = %error.source,
                     "storage node takes no copies until a probe succeeds"
@@ -263,7 +271,7 @@ impl Node {
 
     /// The error for a reader. One file that cannot be read says little about writing others.
     fn unreadable(&self, object_id: ObjectId, error: ReadError) -> SharkError {
-        let storage_id = self.storage_id.clone();
+        let storage_id = self.owner.storage_id.clone();
         match error {
             ReadError::Missing => {
                 self.disk.stats.missing.add(1);
@@ -288,7 +296,7 @@ impl Node {
     }
 
     fn refused(&self, refusal: Refusal) -> SharkError {
-        let storage_id = self.storage_id.clone();
+        let storage_id = self.owner.storage_id.clone();
         match refusal {
             Refusal::Full => {
                 self.disk.stats.refused_full.add(1);
@@ -305,14 +313,14 @@ impl Node {
 
     fn stopped(&self) -> SharkError {
         SharkError::Unavailable {
-            storage_id: self.storage_id.clone(),
+            storage_id: self.owner.storage_id.clone(),
             reason: String::from("it is shutting down"),
         }
     }
 
     fn io_error(&self, error: DiskError) -> SharkError {
         SharkError::Io {
-            storage_id: self.storage_id.clone(),
+            storage_id: self.owner.storage_id.clone(),
             during: error.during,
             source: error.source,
         }
@@ -340,7 +348,7 @@ impl LocalCopies for Node {
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node")
-            .field("storage_id", &self.storage_id)
+            .field("storage_id", &self.owner.storage_id)
             .field("root", &self.disk.layout.root())
             .finish_non_exhaustive()
     }

@@ -50,6 +50,8 @@ pub(crate) struct Http {
     pub(crate) streaming_size_max_mib: u64,
     pub(crate) connections_max: usize,
     pub(crate) uploads_max: usize,
+    pub(crate) uploads_per_account_percent: u8,
+    pub(crate) upload_rate_min_bytes_per_s: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -59,6 +61,8 @@ pub(crate) enum IsolationSetting {
     Auto,
     /// Plain processes, no separation.
     Process,
+    /// No jobs.
+    Off,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -135,6 +139,10 @@ impl Config {
         ensure!(
             (1..=100).contains(&storage.utilisation_max_percent),
             "storage.utilisation_max_percent must be between 1 and 100"
+        );
+        ensure!(
+            (1..=100).contains(&self.http.uploads_per_account_percent),
+            "http.uploads_per_account_percent must be between 1 and 100"
         );
         if let Some(account) = &self.account {
             ensure!(

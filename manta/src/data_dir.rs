@@ -4,7 +4,7 @@
 //! store starts. `storage.json` remembers which storage id each one carries, so that a disk that was not
 //! mounted is treated as a node that is down and never as a new, empty one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
+use uuid::Uuid;
 
 /// Longer than a dying process takes, shorter than a person waits.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
@@ -35,6 +36,14 @@ impl DataDir {
         let path = path
             .canonicalize()
             .with_context(|| format!("open {}", path.display()))?;
+        if let Some(parent) = path.parent() {
+            // So that the name of a new data directory outlives a power cut.
+            match File::open(parent).and_then(|parent| parent.sync_all()) {
+                // A directory that somebody else made, and syncs.
+                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+                other => other.with_context(|| format!("sync {}", parent.display()))?,
+            }
+        }
         fs::set_permissions(&path, Permissions::from_mode(0o700))
             .with_context(|| format!("make {} private", path.display()))?;
         let lock = File::options()
@@ -94,6 +103,62 @@ impl DataDir {
         Ok(names.iter().any(|name| name != "lock"))
     }
 
+    /// The store's own name, made at the first start. Storage directories and shards carry it, so that those
+    /// of another store are refused instead of being taken for a damaged part of this one.
+    pub(crate) fn store_id(&self) -> Result<Uuid> {
+        let path = self.join("store");
+        match fs::read_to_string(&path) {
+            Ok(text) => text
+                .trim()
+                .parse()
+                .with_context(|| format!("{} does not hold a uuid", path.display())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let id = Uuid::new_v4();
+                publish(&path, format!("{id}\n").as_bytes(), 0o600)?;
+                Ok(id)
+            }
+            Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+        }
+    }
+
+    /// Whether every metadata shard was made at an earlier start. One that is missing now must not be made
+    /// anew: its names would be gone, and the sweep would take the copies they refer to.
+    pub(crate) fn shards_made(&self) -> Result<bool> {
+        let path = self.join("shards-made");
+        path.try_exists()
+            .with_context(|| format!("look for {}", path.display()))
+    }
+
+    /// Notes that every shard is made.
+    pub(crate) fn note_shards_made(&self) -> Result<()> {
+        publish(&self.join("shards-made"), b"", 0o600)
+    }
+
+    /// MD5 fingerprints of the keys that starts have registered by themselves. A key is registered once: one
+    /// that the operator took away must not come back.
+    pub(crate) fn registered_keys(&self) -> Result<BTreeSet<String>> {
+        let path = self.join("keys-registered");
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+            Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+        }
+    }
+
+    pub(crate) fn note_registered_keys(
+        &self,
+        before: BTreeSet<String>,
+        new: impl Iterator<Item = String>,
+    ) -> Result<()> {
+        let mut all = before.clone();
+        all.extend(new);
+        if all == before {
+            return Ok(());
+        }
+        let text: String = all.iter().map(|key| format!("{key}\n")).collect();
+        publish(&self.join("keys-registered"), text.as_bytes(), 0o600)
+    }
+
     /// 32 random bytes, made at the first start: seals the tokens that jobs carry.
     pub(crate) fn secret(&self) -> Result<[u8; 32]> {
         let path = self.join("secret");
@@ -125,7 +190,7 @@ impl DataDir {
         let mut found: Vec<StorageDir> = Vec::with_capacity(directories.len());
         for directory in directories {
             let path = absolute(directory)?;
-            let known = known.entry(name_of(&path)?).or_insert_with(|| {
+            let known = known.entry(self.name_of(&path)?).or_insert_with(|| {
                 next += 1;
                 Known {
                     number: next - 1,
@@ -149,11 +214,20 @@ impl DataDir {
     pub(crate) fn storage_opened(&self, directories: &[StorageDir]) -> Result<()> {
         let mut known = self.known_storage()?;
         for directory in directories {
-            if let Some(known) = known.get_mut(&name_of(&directory.path)?) {
+            if let Some(known) = known.get_mut(&self.name_of(&directory.path)?) {
                 known.opened = true;
             }
         }
         self.write_known_storage(&known)
+    }
+
+    /// Relative to the data directory where it lies below it, so that the whole can be moved.
+    fn name_of(&self, path: &Path) -> Result<String> {
+        let name = path.strip_prefix(&self.path).unwrap_or(path);
+        Ok(name
+            .to_str()
+            .context("a storage directory's name must be UTF-8")?
+            .to_owned())
     }
 
     fn known_storage(&self) -> Result<BTreeMap<String, Known>> {
@@ -192,13 +266,6 @@ pub(crate) struct StorageDir {
     pub(crate) number: u32,
     /// It was a storage node before, so if it is empty or missing now, its disk is.
     pub(crate) opened_before: bool,
-}
-
-fn name_of(path: &Path) -> Result<String> {
-    Ok(path
-        .to_str()
-        .context("a storage directory's name must be UTF-8")?
-        .to_owned())
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

@@ -32,8 +32,8 @@ const REDUCE: &str =
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// How jobs are held in; "process" does not hold them in at all [default: auto]
-    #[arg(long, value_name = "auto|process", value_enum)]
+    /// How jobs are held in: "process" does not hold them in at all, "off" runs none [default: auto]
+    #[arg(long, value_name = "auto|process|off", value_enum)]
     isolation: Option<IsolationSetting>,
 }
 

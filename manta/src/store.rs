@@ -15,6 +15,8 @@ use libmanta::triton::{Isolation, Zones};
 use libmanta::{AccountId, Clock, Login, StorageId, SystemClock};
 use mahi::NewAccount;
 
+use uuid::Uuid;
+
 use crate::config::{Config, IsolationSetting};
 use crate::data_dir::DataDir;
 use crate::environment::{self, Ready};
@@ -58,7 +60,8 @@ impl Store {
         let data_dir = DataDir::open(&config.data_dir)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
 
-        let shards = open_shards(&data_dir, config.metadata.shards.get())?;
+        let store_id = data_dir.store_id()?;
+        let shards = open_shards(&data_dir, config.metadata.shards.get(), store_id)?;
         let router = open_router(&data_dir, &shards)?;
         let moray: Arc<dyn Moray> = router.clone();
         let buckets: Arc<dyn Buckets> = router.clone();
@@ -75,7 +78,7 @@ impl Store {
         .context("open the accounts")?;
         let (login, keys) = open_accounts(&identity, &data_dir, &config, user_keys).await?;
 
-        let nodes = open_storage(&data_dir, &config)?;
+        let nodes = open_storage(&data_dir, &config, store_id)?;
         let sharks: Vec<Arc<dyn Shark>> = nodes
             .iter()
             .map(|node| Arc::clone(node) as Arc<dyn Shark>)
@@ -205,8 +208,9 @@ impl Store {
     /// Stops accepting, finishes what is in flight, stops the jobs, closes everything.
     pub(crate) async fn shutdown(self) {
         self.admin.shutdown().await;
-        self.front_end.shutdown().await;
+        // Before the front end, which it stores and archives through.
         self.marlin.shutdown().await;
+        self.front_end.shutdown().await;
         if let Some(zones) = &self.zones {
             zones.shutdown().await;
         }
@@ -220,17 +224,25 @@ impl Store {
     }
 }
 
-fn open_shards(data_dir: &DataDir, count: usize) -> Result<Vec<Arc<moray::Shard>>> {
+fn open_shards(data_dir: &DataDir, count: usize, store_id: Uuid) -> Result<Vec<Arc<moray::Shard>>> {
     let directory = data_dir.join("metadata");
     std::fs::create_dir_all(&directory)
         .with_context(|| format!("create {}", directory.display()))?;
-    (1..=count)
-        .map(|number| {
-            let path = directory.join(format!("{number}.moray.sqlite"));
-            moray::Shard::open(moray::Config::new(format!("{number}.moray.local"), path))
-                .with_context(|| format!("open metadata shard {number}"))
-        })
-        .collect()
+    let may_create = !data_dir.shards_made()?;
+    let mut shards = Vec::with_capacity(count);
+    for number in 1..=count {
+        let path = directory.join(format!("{number}.moray.sqlite"));
+        let mut settings = moray::Config::new(format!("{number}.moray.local"), path);
+        settings.may_create = may_create;
+        settings.store_id = Some(store_id);
+        let shard = moray::Shard::open(settings)
+            .with_context(|| format!("open metadata shard {number}"))?;
+        shards.push(shard);
+    }
+    if may_create {
+        data_dir.note_shards_made()?;
+    }
+    Ok(shards)
 }
 
 fn open_router(data_dir: &DataDir, shards: &[Arc<moray::Shard>]) -> Result<Arc<Router>> {
@@ -259,47 +271,33 @@ async fn open_accounts(
     let keys = keys::find(data_dir, ssh.as_deref())?;
     let login = login(data_dir, config.account.as_deref())?;
     let operator = Login::parse(OPERATOR).context("poseidon is a login")?;
-    for (login, is_operator) in [(&operator, true), (&login, false)] {
-        register(identity, login, is_operator, &keys).await?;
-    }
-    Ok((login, keys))
-}
-
-/// Makes the account with the user's keys. Later starts add keys only when none of the user's is registered,
-/// so that a key which the operator took away does not come back by itself.
-async fn register(
-    identity: &mahi::Service,
-    login: &Login,
-    operator: bool,
-    keys: &Keys,
-) -> Result<()> {
-    let account = match identity.account(login.as_str()).await? {
-        Some(account) => account,
-        None => {
-            let new = NewAccount {
-                login: login.to_string(),
-                operator,
-            };
-            identity
-                .create_account(new)
-                .await
-                .context("make an account")?
-        }
-    };
-    if keys
+    let registered = data_dir.registered_keys()?;
+    let new: Vec<_> = keys
         .public
         .iter()
-        .any(|key| account.keys.contains_key(&key.md5_fingerprint()))
-    {
-        return Ok(());
+        .filter(|key| !registered.contains(&key.md5_fingerprint()))
+        .collect();
+    for (login, is_operator) in [(&operator, true), (&login, false)] {
+        if identity.account(login.as_str()).await?.is_none() {
+            let account = NewAccount {
+                login: login.to_string(),
+                operator: is_operator,
+            };
+            identity
+                .create_account(account)
+                .await
+                .context("make an account")?;
+        }
+        for key in &new {
+            identity
+                .add_key(login.as_str(), &key.to_openssh())
+                .await
+                .context("register a key")?;
+        }
     }
-    for key in &keys.public {
-        identity
-            .add_key(login.as_str(), &key.to_openssh())
-            .await
-            .context("register a key")?;
-    }
-    Ok(())
+    // Last, so that a crash before it only makes the next start add the same keys again.
+    data_dir.note_registered_keys(registered, new.iter().map(|key| key.md5_fingerprint()))?;
+    Ok((login, keys))
 }
 
 /// The login chosen at the first start stays, whoever starts the store later.
@@ -331,7 +329,11 @@ fn login(data_dir: &DataDir, wanted: Option<&str>) -> Result<Login> {
     }
 }
 
-fn open_storage(data_dir: &DataDir, config: &Config) -> Result<Vec<Arc<mako::Store>>> {
+fn open_storage(
+    data_dir: &DataDir,
+    config: &Config,
+    store_id: Uuid,
+) -> Result<Vec<Arc<mako::Store>>> {
     let directories = if config.storage.directories.is_empty() {
         (1..=3)
             .map(|number| data_dir.join("storage").join(number.to_string()))
@@ -349,6 +351,7 @@ fn open_storage(data_dir: &DataDir, config: &Config) -> Result<Vec<Arc<mako::Sto
         );
         settings.utilisation_max_percent = config.storage.utilisation_max_percent;
         settings.may_create = !storage.opened_before;
+        settings.store_id = Some(store_id);
         let node = mako::Store::open(settings)
             .with_context(|| format!("open storage directory {}", storage.path.display()))?;
         nodes.push(node);
@@ -391,6 +394,7 @@ async fn start_zones(
     settings.isolation = match config.jobs.isolation {
         IsolationSetting::Auto => None,
         IsolationSetting::Process => Some(Isolation::Process),
+        IsolationSetting::Off => return Err("they are switched off".to_owned()),
     };
     let refusal = match triton::Host::start(settings.clone()).await {
         Ok(host) => {
@@ -461,6 +465,8 @@ fn front_end_config(config: &Config) -> muskie::Config {
         idle: Duration::from_millis(http.idle_ms),
         connections_max: http.connections_max,
         uploads_max: http.uploads_max,
+        uploads_per_account_percent: http.uploads_per_account_percent,
+        upload_rate_min_bytes_per_s: http.upload_rate_min_bytes_per_s,
         ..muskie::Config::default()
     }
 }

@@ -28,8 +28,8 @@ pub(crate) struct Arguments {
     /// Login of the account made at the first start [default: your user name]
     #[arg(long, value_name = "LOGIN")]
     account: Option<String>,
-    /// How jobs are held in; "process" does not hold them in at all [default: auto]
-    #[arg(long, value_name = "auto|process", value_enum)]
+    /// How jobs are held in: "process" does not hold them in at all, "off" runs none [default: auto]
+    #[arg(long, value_name = "auto|process|off", value_enum)]
     isolation: Option<IsolationSetting>,
     /// Settings; etc/embedded.toml documents all of them
     #[arg(long, value_name = "FILE")]
@@ -65,6 +65,7 @@ async fn serve(config: Config, json: bool) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
     tracing::info!(config = ?config, "starting");
+    let wants_jobs = config.jobs.isolation != IsolationSetting::Off;
     let store = Store::start(config, UserKeys::OfUser).await?;
     let ready = store.ready();
     if json {
@@ -77,7 +78,7 @@ async fn serve(config: Config, json: bool) -> Result<()> {
             ready.data_dir.join("env").display()
         );
     }
-    if let Err(reason) = store.jobs_available() {
+    if wants_jobs && let Err(reason) = store.jobs_available() {
         tracing::warn!(reason, "jobs are not available");
     }
     tokio::select! {

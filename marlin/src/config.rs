@@ -33,6 +33,9 @@ pub struct Config {
     pub tools_dir: String,
     /// Connections that one zone may hold open to its local Manta.
     pub connections_per_zone: usize,
+    /// How long a request that changes a job waits for the records. After that it is answered with
+    /// [`JobError::Unavailable`](libmanta::marlin::JobError::Unavailable), though it may still take effect.
+    pub answer_within: Duration,
 }
 
 impl Config {
@@ -49,6 +52,7 @@ impl Config {
             scratch_dir,
             tools_dir: "/opt/marlin/bin".to_owned(),
             connections_per_zone: 64,
+            answer_within: Duration::from_secs(10),
         }
     }
 }

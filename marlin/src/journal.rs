@@ -17,6 +17,8 @@ const BUCKET: &str = "marlin";
 const LIVE: &str = "marlin_live";
 const ARCHIVED: &str = "marlin_archived";
 const JOB_KEY: &str = "job";
+/// Longest record that is tried. Segments are a good deal shorter, and the database takes a good deal more.
+const RECORD_BYTES_MAX: usize = 64 << 20;
 /// Segments read at a time.
 const PAGE: usize = 16;
 /// Records deleted at a time. Source: marlin.md section 14 (5).
@@ -28,6 +30,8 @@ pub(crate) enum JournalError {
     Moray(#[from] MorayError),
     #[error(transparent)]
     Batch(#[from] BatchError),
+    #[error("a record of {0} bytes is too long")]
+    TooLong(usize),
     #[error("record {key} of job {id}")]
     Record {
         id: JobId,
@@ -35,6 +39,19 @@ pub(crate) enum JournalError {
         #[source]
         source: RecordError,
     },
+}
+
+impl JournalError {
+    /// Whether it will be the same however often it is tried. What a database refuses for reasons of its own
+    /// is not: an operator can mend it.
+    pub(crate) fn is_permanent(&self) -> bool {
+        match self {
+            Self::TooLong(_)
+            | Self::Record { .. }
+            | Self::Batch(BatchError::Conflict(_) | BatchError::Routes) => true,
+            Self::Moray(_) | Self::Batch(BatchError::Moray(_)) => false,
+        }
+    }
 }
 
 /// Access to the records of all jobs. Cheap to clone.
@@ -68,11 +85,15 @@ impl Journal {
         from: Position,
         segments: &[Segment],
     ) -> Result<(), JournalError> {
-        let writes = (from.0..).zip(segments).map(|(number, segment)| {
-            let name = segment_key(Position(number));
-            put(key(BUCKET, id, &name), segment.encode())
-        });
-        Ok(self.buckets.batch(writes.collect()).await?)
+        let mut writes = Vec::with_capacity(segments.len());
+        for (number, segment) in (from.0..).zip(segments) {
+            let record = segment.encode();
+            if record.len() > RECORD_BYTES_MAX {
+                return Err(JournalError::TooLong(record.len()));
+            }
+            writes.push(put(key(BUCKET, id, &segment_key(Position(number))), record));
+        }
+        Ok(self.buckets.batch(writes).await?)
     }
 
     /// Appends the last segment together with the record that makes the log needless for a status.

@@ -3,7 +3,7 @@
 //! A job that is not archived has an owner task and a view in memory; of any other only records remain, and
 //! those are read when somebody asks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -197,7 +197,7 @@ impl Service {
             reports,
             view,
             position: replayed.position,
-            waiting: HashMap::new(),
+            waiting: BTreeMap::new(),
             tickets: 0,
             feeds: HashMap::new(),
             work: JoinSet::new(),

@@ -19,11 +19,12 @@
 pub(crate) mod archive;
 pub(crate) mod event;
 mod log_writer;
+mod open_tasks;
 pub(crate) mod owner;
 pub(crate) mod resolve;
 pub(crate) mod view;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use libmanta::JobId;
@@ -32,6 +33,8 @@ use crate::job::{Job, JobEvent};
 use crate::ledger::{Consequence, Item, Ledger, Place};
 use crate::record::{Commit, Entry, ErrorCode, Failure, Segment, TaskError, Work};
 use crate::supervisor::event::{Effect, Event, Outcome, Ticket};
+use crate::supervisor::log_writer::encoded_bytes;
+use crate::supervisor::open_tasks::OpenTasks;
 use crate::supervisor::resolve::Located;
 use crate::supervisor::view::View;
 use crate::task::{Task, TaskEvent};
@@ -42,6 +45,8 @@ const RESOLVING_MAX: usize = 32;
 /// Map tasks of one job that wait for a zone or run. More than any machine runs at once, few enough that
 /// a job of a million inputs does not hold a million look-ups that grow stale.
 const TASKS_MAX: usize = 256;
+/// Entries written at a time, unless one alone is longer: a write is one transaction, held in memory.
+const WRITE_BYTES_MAX: usize = 8 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Supervisor {
@@ -49,7 +54,7 @@ pub(crate) struct Supervisor {
     ledger: Ledger,
     phases: Vec<Phase>,
     /// Work that is not committed and is, or is about to be, with the agent.
-    tasks: HashMap<Work, Task>,
+    tasks: OpenTasks,
     /// Map tasks that wait for a zone or run.
     tasks_running: usize,
     resolving: usize,
@@ -58,11 +63,18 @@ pub(crate) struct Supervisor {
     redo: Vec<Arc<str>>,
     /// The state when everything queued will have been applied.
     intent: Job,
-    queued: Vec<Entry>,
-    tickets_queued: Vec<Ticket>,
+    queued: VecDeque<Queued>,
     /// Who waits for the write under way; `None` when there is none.
     writing: Option<Vec<Ticket>>,
     done: bool,
+}
+
+/// An entry that waits to be written, and who waits for it.
+#[derive(Debug)]
+struct Queued {
+    entry: Entry,
+    bytes: usize,
+    ticket: Option<Ticket>,
 }
 
 #[derive(Debug, Default)]
@@ -78,14 +90,14 @@ struct Phase {
 impl Supervisor {
     /// `redo` are the deletions that folding the log asked for: whether they were made is not recorded.
     pub(crate) fn new(id: JobId, phases: usize, ledger: Ledger, redo: Vec<Arc<str>>) -> Self {
-        let mut tasks = HashMap::new();
+        let mut tasks = OpenTasks::default();
         let mut runs = Vec::with_capacity(phases);
         for phase in 0..phases {
             let reducers = ledger.reducers(phase);
             for index in 0..reducers {
                 if !ledger.state().is_done() && !ledger.is_committed(phase, index) {
                     let index = u8::try_from(index).unwrap_or(u8::MAX);
-                    tasks.insert(Work::Reducer { phase, index }, Task::new());
+                    tasks.get_or_new(Work::Reducer { phase, index });
                 }
             }
             runs.push(Phase {
@@ -103,8 +115,7 @@ impl Supervisor {
             resolving: 0,
             deleting: 0,
             redo,
-            queued: Vec::new(),
-            tickets_queued: Vec::new(),
+            queued: VecDeque::new(),
             writing: None,
             done: false,
         }
@@ -131,6 +142,8 @@ impl Supervisor {
             }
             Event::Cancel { ticket } => {
                 if let Some(ticket) = self.intend(JobEvent::Cancelled, ticket, &mut effects) {
+                    // No result counts from here on, so nothing needs to run while this is written.
+                    effects.push(Effect::Abort);
                     let entry = self.cancellation();
                     self.queue(entry, Some(ticket));
                 }
@@ -151,6 +164,7 @@ impl Supervisor {
                 outcome,
             } => self.finished(work, attempt, outcome, &mut effects),
             Event::Written(segments) => self.written(&segments, &mut effects),
+            Event::Unwritable(entries) => self.unwritable(entries, &mut effects),
             Event::Deleted => self.deleting -= 1,
         }
         self.advance(&mut effects);
@@ -164,11 +178,7 @@ impl Supervisor {
     /// What the job's owner may see: only what is durable, plus the tasks that were begun.
     pub(crate) fn view(&self) -> View {
         let mut stats = self.ledger.stats();
-        for task in self.tasks.values() {
-            stats.tasks += u64::from(task.attempts());
-            stats.retries += u64::from(task.attempts() - 1);
-            stats.tasks_done += u64::from(task.attempts() - 1);
-        }
+        self.tasks.add_to(&mut stats);
         View::new(self.ledger.state(), stats, self.ledger.times())
     }
 
@@ -203,8 +213,12 @@ impl Supervisor {
     }
 
     fn queue(&mut self, entry: Entry, ticket: Option<Ticket>) {
-        self.queued.push(entry);
-        self.tickets_queued.extend(ticket);
+        let bytes = encoded_bytes(&entry);
+        self.queued.push_back(Queued {
+            entry,
+            bytes,
+            ticket,
+        });
     }
 
     fn enqueue(&mut self, id: u64) {
@@ -218,19 +232,19 @@ impl Supervisor {
     /// Every task that was dispatched and has not finished fails; inputs that never became a task do not.
     fn cancellation(&self) -> Entry {
         let error = TaskError::new(ErrorCode::JobCancelled, "job was cancelled");
-        let mut cut: Vec<(&Work, &Task)> = self
+        let mut cut: Vec<(Work, Task)> = self
             .tasks
             .iter()
             .filter(|(_, task)| !matches!(task, Task::Finished { .. }))
             .collect();
-        cut.sort_by_key(|(work, _)| match work {
-            Work::Item(id) => (0, *id),
-            Work::Reducer { phase, index } => (1 + *phase, u64::from(*index)),
+        cut.sort_by_key(|(work, _)| match *work {
+            Work::Item(id) => (0, id),
+            Work::Reducer { phase, index } => (1 + phase, u64::from(index)),
         });
         let tasks = cut.iter().map(|(_, t)| u64::from(t.attempts())).sum();
         let errors = cut
             .into_iter()
-            .map(|(work, task)| self.failure(*work, task.attempts(), error.clone()))
+            .map(|(work, task)| self.failure(work, task.attempts(), error.clone()))
             .collect();
         Entry::Cancelled { errors, tasks }
     }
@@ -263,12 +277,7 @@ impl Supervisor {
         if self.intent.is_done() {
             return None;
         }
-        let task = self.tasks.get_mut(&work)?;
-        if task.attempts() != attempt {
-            return None;
-        }
-        *task = task.on(event).ok()?;
-        Some(*task)
+        self.tasks.step(work, attempt, event)
     }
 
     fn resolved(&mut self, id: u64, result: Result<Located, TaskError>, effects: &mut Vec<Effect>) {
@@ -286,7 +295,7 @@ impl Supervisor {
             Err(error) => self.refuse(id, error),
             Ok(located) => match item.place {
                 Place::Map => {
-                    let task = self.tasks.entry(Work::Item(id)).or_insert(Task::new());
+                    let task = self.tasks.get_or_new(Work::Item(id));
                     self.tasks_running += 1;
                     effects.push(Effect::StartMap {
                         phase: item.phase,
@@ -314,7 +323,7 @@ impl Supervisor {
     fn refuse(&mut self, id: u64, error: TaskError) {
         let work = Work::Item(id);
         // The attempt that cannot begin does not count.
-        let attempts = self.tasks.remove(&work).map_or(0, |t| t.attempts() - 1);
+        let attempts = self.tasks.remove(work).map_or(0, |t| t.attempts() - 1);
         let failure = self.failure(work, attempts, error);
         self.queue(
             Entry::Commit(Commit {
@@ -336,7 +345,7 @@ impl Supervisor {
         let Some(started) = run.started.get_mut(usize::from(index)) else {
             return;
         };
-        let Some(task) = self.tasks.get(&Work::Reducer { phase, index }) else {
+        let Some(task) = self.tasks.get(Work::Reducer { phase, index }) else {
             return;
         };
         if !std::mem::replace(started, true) {
@@ -409,19 +418,37 @@ impl Supervisor {
             }
             for entry in &segment.entries {
                 if let Entry::Commit(commit) = entry {
-                    self.tasks.remove(&commit.work);
+                    self.tasks.remove(commit.work);
                 }
             }
         }
         if !was_done && self.ledger.state().is_cancelled() {
             self.tasks.clear();
             self.phases.iter_mut().for_each(|p| p.waiting.clear());
-            effects.push(Effect::Abort);
         }
         for ticket in self.writing.take().into_iter().flatten() {
             let result = Ok(());
             effects.push(Effect::Reply { ticket, result });
         }
+    }
+
+    /// Entries that no repetition will make durable: the longest result among them gives way to an error,
+    /// so that one task cannot stop its job. Nothing was written, and nothing was applied.
+    fn unwritable(&mut self, mut entries: Vec<Entry>, effects: &mut Vec<Effect>) {
+        let longest = entries
+            .iter_mut()
+            .filter_map(|entry| match entry {
+                Entry::Commit(commit) if !is_minimal(commit) => Some(commit),
+                _ => None,
+            })
+            .max_by_key(|commit| encoded_bytes(*commit));
+        if let Some(commit) = longest {
+            tracing::error!(job_id = %self.id, work = ?commit.work, "result of a task cannot be recorded");
+            let error = TaskError::internal();
+            commit.outputs.clear();
+            commit.failure = Some(self.failure(commit.work, commit.attempts, error));
+        }
+        effects.push(Effect::Write(entries));
     }
 
     fn follow(&mut self, consequence: Consequence, effects: &mut Vec<Effect>) {
@@ -454,16 +481,24 @@ impl Supervisor {
             }
         }
         if self.writing.is_none() && !self.queued.is_empty() {
-            self.writing = Some(std::mem::take(&mut self.tickets_queued));
-            effects.push(Effect::Write(std::mem::take(&mut self.queued)));
+            let (mut entries, mut tickets, mut bytes) = (Vec::new(), Vec::new(), 0);
+            while let Some(next) = self.queued.front()
+                && (entries.is_empty() || bytes + next.bytes <= WRITE_BYTES_MAX)
+                && let Some(next) = self.queued.pop_front()
+            {
+                bytes += next.bytes;
+                entries.push(next.entry);
+                tickets.extend(next.ticket);
+            }
+            self.writing = Some(tickets);
+            effects.push(Effect::Write(entries));
         }
     }
 
     /// A job that its last commit finished takes nothing that was queued behind that commit.
     fn refuse_queued(&mut self, effects: &mut Vec<Effect>) {
         self.intent = self.ledger.state();
-        self.queued.clear();
-        for ticket in std::mem::take(&mut self.tickets_queued) {
+        for ticket in self.queued.drain(..).filter_map(|queued| queued.ticket) {
             let result = Err(self.intent.refusal_word());
             effects.push(Effect::Reply { ticket, result });
         }
@@ -522,13 +557,19 @@ impl Supervisor {
             }
             for index in 0..reducers {
                 let index = u8::try_from(index).unwrap_or(u8::MAX);
-                if self.tasks.contains_key(&Work::Reducer { phase, index }) {
+                if self.tasks.get(Work::Reducer { phase, index }).is_some() {
                     effects.push(Effect::CloseFeed { phase, index });
                     self.start_reducer(phase, index, effects);
                 }
             }
         }
     }
+}
+
+/// Whether a commit is as short as one can be.
+fn is_minimal(commit: &Commit) -> bool {
+    let failure = commit.failure.as_ref();
+    commit.outputs.is_empty() && failure.is_some_and(|f| f.error.code == ErrorCode::Internal)
 }
 
 #[cfg(test)]

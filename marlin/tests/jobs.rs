@@ -477,6 +477,27 @@ async fn assets_are_there_before_the_first_task_or_nothing_runs() {
              \"/user/stor/none\" (status code 404)"
         )
     );
+    // What no zone can hold is no fault of the zones.
+    let long = format!("/user/stor/{}", "x".repeat(300));
+    store.put(&long, "x").await;
+    for (asset, why) in [
+        (long.as_str(), "error writing asset"),
+        ("/user/stor", "it is a directory"),
+    ] {
+        let mut phase = map("cat");
+        phase.assets = Some(vec![asset.to_owned()]);
+        let job = store.run(vec![phase], &["/user/stor/a"; 3]).await;
+        job.check();
+        assert_eq!((job.errors.len(), job.status.stats.retries), (3, 0));
+        let codes = job.errors.iter().filter(|e| e["code"] == "TaskInitError");
+        assert_eq!(codes.count(), 3, "{:?}", job.errors);
+        let told = |e: &&serde_json::Value| e["message"].as_str().unwrap().contains(why);
+        assert!(
+            job.errors.iter().filter(told).count() >= 1,
+            "{:?}",
+            job.errors
+        );
+    }
     store.stop().await;
 }
 

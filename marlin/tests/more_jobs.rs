@@ -5,10 +5,12 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use libmanta::marlin::{JobError, JobList, JobState, Jobs};
+use libmanta::moray::{BatchError, Buckets, MorayError, Record, RecordKey, Write};
 use libmanta::triton::Zones;
 use support::{Store, map, reduce};
 use testkit::zones::ZoneEvent;
@@ -206,6 +208,96 @@ async fn nothing_is_acknowledged_while_records_cannot_be_written() {
     let job = store.finish(id).await;
     job.check();
     assert_eq!(job.outputs.len(), 1);
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancellation_neither_hangs_nor_is_forgotten_while_records_cannot_be_written() {
+    let mut store = Store::start().await;
+    store
+        .restart_with(|config, _| config.answer_within = Duration::from_millis(100))
+        .await;
+    store.put("~~/stor/a", "x").await;
+    let id = store.create(vec![map("sleep 3600")]).await;
+    store.add(id, &["/user/stor/a"]).await.unwrap();
+    store.wait(id, |status| status.stats.tasks > 0).await;
+    store.failing.store(true, Ordering::SeqCst);
+    // The write of the inputs fails, and the cancellation comes behind it.
+    let (added, cancelled) = tokio::join!(
+        biased;
+        store.add(id, &["/user/stor/a"]),
+        store.marlin.cancel(store.account.id, id),
+    );
+    for answer in [added, cancelled] {
+        let unavailable = matches!(answer, Err(JobError::Unavailable { .. }));
+        assert!(unavailable, "{answer:?}");
+    }
+    assert!(!store.status(id).await.cancelled);
+    store.failing.store(false, Ordering::SeqCst);
+    let job = store.finish(id).await;
+    assert!(job.status.cancelled);
+    assert_eq!(job.error().0, "JobCancelledError");
+    store.stop().await;
+}
+
+/// Records that can never be written when they hold outputs.
+#[derive(Debug)]
+struct Choosy(Arc<dyn Buckets>);
+
+#[async_trait::async_trait]
+impl Buckets for Choosy {
+    async fn get(&self, key: &RecordKey) -> Result<Option<Record>, MorayError> {
+        self.0.get(key).await
+    }
+
+    async fn batch(&self, writes: Vec<Write>) -> Result<(), BatchError> {
+        let outputs = |write: &Write| {
+            let value = write.value.as_deref().unwrap_or_default();
+            String::from_utf8_lossy(value).contains("\"outputs\":[")
+        };
+        if writes.iter().any(outputs) {
+            return Err(BatchError::Routes);
+        }
+        self.0.batch(writes).await
+    }
+
+    async fn scan(
+        &self,
+        bucket: &str,
+        route: &str,
+        from: &str,
+        limit: usize,
+    ) -> Result<Vec<Record>, MorayError> {
+        self.0.scan(bucket, route, from, limit).await
+    }
+
+    async fn scan_all(
+        &self,
+        bucket: &str,
+        after: Option<(&str, &str)>,
+        limit: usize,
+    ) -> Result<Vec<Record>, MorayError> {
+        self.0.scan_all(bucket, after, limit).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_that_can_never_be_recorded_fails_its_task_alone() {
+    let mut store = Store::start().await;
+    store
+        .restart_with(|_, deps| deps.buckets = Arc::new(Choosy(Arc::clone(&deps.buckets))))
+        .await;
+    store.put("~~/stor/a", "x").await;
+    let job = store.run(vec![map("cat")], &["/user/stor/a"; 3]).await;
+    job.check();
+    assert_eq!((job.outputs.len(), job.errors.len()), (0, 3));
+    for error in &job.errors {
+        assert_eq!(error["code"], "InternalError");
+        assert_eq!(error["input"], "/user/stor/a");
+    }
+    // The log has no gap.
+    store.restart_marlin().await;
+    assert_eq!(store.list(job.id, JobList::Errors).await.len(), 3);
     store.stop().await;
 }
 

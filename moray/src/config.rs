@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use libmanta::{Clock, SystemClock};
+use uuid::Uuid;
 
 use crate::backend::sqlite::CommitFaults;
 
@@ -14,6 +15,12 @@ pub struct Config {
     pub name: String,
     /// The database file. Its directory must exist; `-wal` and `-shm` files appear beside it.
     pub path: PathBuf,
+    /// Whether a missing or empty file is made a new shard. A store that has its shards must say no: a new
+    /// file in the place of a lost one would take its names away, and the sweep their bytes.
+    pub may_create: bool,
+    /// The store that the shard belongs to. It is written into a file that has none yet, and a file with
+    /// another one is refused. `None` neither writes nor checks.
+    pub store_id: Option<Uuid>,
     /// Changes that may wait for the writer; above that they are refused as overloaded.
     pub queue_requests_max: usize,
     /// Approximate bytes of waiting changes; above that they are refused as overloaded.
@@ -30,6 +37,8 @@ impl Config {
         Self {
             name: name.into(),
             path: path.into(),
+            may_create: true,
+            store_id: None,
             queue_requests_max: 4096,
             queue_bytes_max: 32 << 20,
             cache_kib: 8192,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use libmanta::moray::MorayError;
 use thiserror::Error;
+use uuid::Uuid;
 
 /// Why a shard could not be opened. None of them is worth a retry without an operator.
 #[derive(Debug, Error)]
@@ -18,6 +19,21 @@ pub enum OpenError {
     },
     #[error("{path} is not a metadata file of manta")]
     NotOurs { path: PathBuf },
+    /// Only without `Config::may_create`.
+    #[error("metadata file {path} is missing or empty; restore it, a new one would lose its names")]
+    Missing { path: PathBuf },
+    #[error("metadata file {path} is that of shard {found}, not of {expected}")]
+    OtherShard {
+        path: PathBuf,
+        found: String,
+        expected: String,
+    },
+    #[error("metadata file {path} belongs to store {found}, not to {expected}")]
+    OtherStore {
+        path: PathBuf,
+        found: Uuid,
+        expected: Uuid,
+    },
     #[error("metadata file {path} is damaged: {finding}")]
     Damaged { path: PathBuf, finding: String },
     #[error("open metadata file {path}")]

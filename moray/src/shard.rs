@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use libmanta::moray::shard::{Admit, Child, Inserted, Listed, Look};
 use libmanta::moray::{
-    BatchError, Buckets, DeleteLog, Deleted, List, MorayError, NamespaceError, Record, RecordKey,
-    Replaced, Update, Write, shard,
+    BatchError, Buckets, DeleteLog, Deleted, List, LogCursor, MorayError, NamespaceError, Record,
+    RecordKey, Replaced, Update, Write, shard,
 };
 use libmanta::namespace::{Close, Slot, Token, Unsettled};
 use libmanta::{Clock, Condition, Entry, ObjectId, ObjectKey, Timestamp};
@@ -33,7 +33,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Opens the shard, creating its file if there is none. Recovers what a killed process left behind.
+    /// Opens the shard, creating its file if there is none and it may. Recovers what a killed process left behind.
     pub fn open(config: Config) -> Result<Arc<Self>, OpenError> {
         Self::open_with(config, Parts::default())
     }
@@ -174,10 +174,21 @@ impl shard::Shard for Shard {
 
 #[async_trait]
 impl DeleteLog for Shard {
-    async fn deleted(&self, before: Timestamp, limit: usize) -> Result<Vec<Deleted>, MorayError> {
+    async fn deleted(
+        &self,
+        before: Timestamp,
+        after: &LogCursor,
+        limit: usize,
+    ) -> Result<Vec<Deleted>, MorayError> {
         let name = self.name.clone();
+        let due = delete_log::Due {
+            before,
+            now: self.clock.now(),
+            after: after.of(&name),
+            limit,
+        };
         self.readers
-            .blocking(move |db| delete_log::read(db, &name, before, limit))
+            .blocking(move |db| delete_log::read(db, &name, due))
             .await
     }
 

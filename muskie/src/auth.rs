@@ -1,7 +1,7 @@
 //! Who asks. The order of the checks is part of the API: the form of the header, the date, the account,
 //! the key, the signature. Source: rest-api.md sections 9, 10.2.
 //!
-//! A verified signature is remembered with everything it covers, so that a client that signs a date once a
+//! A verified signature is remembered by a digest of everything it covers, so that a client that signs a date once a
 //! second costs one verification a second. Account and key are looked up every time, and the date is
 //! compared every time: a removed key stops working at once.
 
@@ -13,12 +13,13 @@ use libmanta::mahi::Principal;
 use libmanta::{Account, AccountId, Timestamp};
 use percent_encoding::percent_decode_str;
 use quick_cache::sync::Cache;
+use ring::digest;
 
 use crate::errors::{Error, Result};
 use crate::exchange::Head;
 use crate::server::Server;
 
-/// Entries are a few hundred bytes, so a full cache is a few mebibytes.
+/// An entry is a digest, however long the headers of the request were: a full cache is about a mebibyte.
 const VERIFIED_MAX: usize = 16_384;
 const PARSED_KEYS_MAX: usize = 4096;
 
@@ -45,14 +46,37 @@ pub(crate) struct SignatureCache {
     keys: Cache<String, Arc<PublicKey>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Verified {
-    account: AccountId,
-    /// MD5, the name of the key in its account.
-    fingerprint: String,
-    algorithm: &'static str,
-    covered: String,
-    signature: Vec<u8>,
+/// SHA-256 over who signed what, with what, and how: whoever could find two questions with one digest could
+/// pass for somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Verified([u8; 32]);
+
+impl Verified {
+    /// `fingerprint` is the name of the key in its account.
+    fn new(
+        account: AccountId,
+        fingerprint: &str,
+        algorithm: &str,
+        covered: &str,
+        signature: &[u8],
+    ) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(account.as_uuid().as_bytes());
+        // Lengths first, so that no byte can move from one part to the next.
+        for part in [
+            fingerprint.as_bytes(),
+            algorithm.as_bytes(),
+            covered.as_bytes(),
+            signature,
+        ] {
+            let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
+            context.update(&length.to_le_bytes());
+            context.update(part);
+        }
+        let mut question = [0; 32];
+        question.copy_from_slice(context.finish().as_ref());
+        Self(question)
+    }
 }
 
 impl Default for SignatureCache {
@@ -158,7 +182,7 @@ pub(crate) async fn authenticate(
         Credentials::Signature {
             authorization,
             covered,
-        } => by_signature(server, &authorization, covered).await?,
+        } => by_signature(server, &authorization, &covered).await?,
     };
     check_roles(head)?;
     Ok(Some(caller))
@@ -188,7 +212,7 @@ async fn by_token(server: &Server, token: &str) -> Result<Caller> {
 async fn by_signature(
     server: &Server,
     authorization: &Authorization,
-    covered: String,
+    covered: &str,
 ) -> Result<Caller> {
     let key_id = KeyId::parse(&authorization.key_id).ok_or(Error::InvalidKeyId)?;
     let account = server.identity.account(&key_id.login).await?;
@@ -206,13 +230,13 @@ async fn by_signature(
         let key = format!("/{}/keys/{}", key_id.login, key_id.fingerprint);
         Error::KeyDoesNotExist { key }
     })?;
-    let question = Verified {
-        account: account.id,
-        fingerprint: fingerprint.to_owned(),
-        algorithm: authorization.algorithm.name(),
+    let question = Verified::new(
+        account.id,
+        fingerprint,
+        authorization.algorithm.name(),
         covered,
-        signature: authorization.signature.clone(),
-    };
+        &authorization.signature,
+    );
     if server.signatures.verified.get(&question).is_some() {
         server.metrics.signatures_from_cache.fetch_add(1, Relaxed);
     } else {
@@ -220,8 +244,8 @@ async fn by_signature(
         let key = server.signatures.key(line).ok_or(Error::InvalidSignature)?;
         key.verify(
             authorization.algorithm,
-            question.covered.as_bytes(),
-            &question.signature,
+            covered.as_bytes(),
+            &authorization.signature,
         )
         .map_err(|_| Error::InvalidSignature)?;
         server.metrics.signatures_verified.fetch_add(1, Relaxed);
@@ -349,6 +373,26 @@ fn decode(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_part_of_a_verified_signature_counts() {
+        let (alice, bob) = (AccountId::random(), AccountId::random());
+        let question = Verified::new(alice, "f", "ed25519-sha512", "date: x", b"sig");
+        let again = Verified::new(alice, "f", "ed25519-sha512", "date: x", b"sig");
+        assert_eq!(question, again);
+        for other in [
+            Verified::new(bob, "f", "ed25519-sha512", "date: x", b"sig"),
+            Verified::new(alice, "g", "ed25519-sha512", "date: x", b"sig"),
+            Verified::new(alice, "f", "rsa-sha256", "date: x", b"sig"),
+            Verified::new(alice, "f", "ed25519-sha512", "date: y", b"sig"),
+            Verified::new(alice, "f", "ed25519-sha512", "date: x", b"gis"),
+            // The same bytes in a row, cut elsewhere.
+            Verified::new(alice, "fe", "d25519-sha512", "date: x", b"sig"),
+            Verified::new(alice, "f", "ed25519-sha512", "date: xs", b"ig"),
+        ] {
+            assert_ne!(question, other);
+        }
+    }
 
     #[test]
     fn key_ids_have_two_forms() {

@@ -29,10 +29,18 @@ pub struct Config {
     pub head_timeout: Duration,
     /// How long a client may take nothing of a response that is ready for it.
     pub response_stall: Duration,
-    /// Connections served at once; more are told to come back.
+    /// Least an upload must bring, on average over any `upload_stall` of waiting for it; zero is no limit.
+    /// Only time in which the client lets us wait counts, so slow disks harm nobody.
+    pub upload_rate_min_bytes_per_s: u64,
+    /// Connections served at once; more are told to come back. Fewer where descriptors are short.
     pub connections_max: usize,
+    /// Descriptors this process may have open, which bounds the connections too. `None` asks the system
+    /// when serving begins.
+    pub descriptors_max: Option<u64>,
     /// Uploads with a body at once; more are told to come back.
     pub uploads_max: usize,
+    /// Share of `uploads_max` that one account may hold, in percent; always at least one upload.
+    pub uploads_per_account_percent: u8,
     /// What is read and thrown away after a refusal, so that the client gets to reading the answer.
     pub drain_bytes_max: u64,
     /// How long that may take.
@@ -57,8 +65,11 @@ impl Default for Config {
             idle: Duration::from_secs(120),
             head_timeout: Duration::from_secs(30),
             response_stall: Duration::from_secs(120),
+            upload_rate_min_bytes_per_s: 1024,
             connections_max: 4096,
+            descriptors_max: None,
             uploads_max: 512,
+            uploads_per_account_percent: 50,
             drain_bytes_max: 64 << 20,
             drain: Duration::from_secs(5),
             shutdown_grace: Duration::from_secs(30),

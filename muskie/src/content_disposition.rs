@@ -2,8 +2,30 @@
 //! file name loses its directories. Text is Latin-1, as everywhere in headers.
 //! Source: rest-api.md section 3.4.
 
+use crate::errors::{Error, Result};
+
+/// Most characters of a header, as it came and as it is kept: escapes make it longer.
+pub(crate) const CHARS_MAX: usize = 4096;
+
+/// What is kept of a request's header. Errors: one that does not parse, or is too long.
+pub(crate) fn stored(header: Option<String>) -> Result<Option<String>> {
+    let Some(header) = header else {
+        return Ok(None);
+    };
+    let Some(canonical) = canonical(&header) else {
+        return Err(Error::ContentDispositionInvalid { header });
+    };
+    if canonical.chars().count() > CHARS_MAX {
+        return Err(Error::HeaderTooLong {
+            what: "content-disposition",
+            limit: CHARS_MAX,
+        });
+    }
+    Ok(Some(canonical))
+}
+
 /// The canonical form of a header; `None` when it does not parse.
-pub(crate) fn canonical(header: &str) -> Option<String> {
+fn canonical(header: &str) -> Option<String> {
     let parameters = parse(header)?;
     let Some(name) = parameters.filename else {
         return Some(String::from("attachment"));

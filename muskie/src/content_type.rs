@@ -3,6 +3,9 @@
 
 pub(crate) const DEFAULT: &str = "application/octet-stream";
 
+/// Most characters of the header.
+pub(crate) const CHARS_MAX: usize = 1024;
+
 /// What a `PUT` with a certain content type is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {

@@ -26,6 +26,7 @@ pub(crate) async fn make(
         });
     }
     check_role_tags(head)?;
+    stored_headers::check_lengths(&head.headers)?;
     body.discard().await?;
     let make = MakeDirectory {
         key: target.key,

@@ -49,6 +49,10 @@ pub(crate) enum Error {
     DirectoryNotEmpty {
         path: String,
     },
+    HeaderTooLong {
+        what: &'static str,
+        limit: usize,
+    },
     InputNameTooLong {
         limit: usize,
     },
@@ -111,6 +115,7 @@ pub(crate) enum Error {
     KeyDoesNotExist {
         key: String,
     },
+    MalformedBody,
     MaxContentLengthExceeded {
         received_bytes: u64,
     },
@@ -156,6 +161,9 @@ pub(crate) enum Error {
     SnaplinksDisabled,
     StorageExhausted,
     Throttled,
+    TransferEncodingUnknown {
+        value: String,
+    },
     UnsupportedMediaType {
         media_type: String,
     },
@@ -255,6 +263,11 @@ impl Error {
             Self::DirectoryNotEmpty { path } => {
                 A::new(400, "DirectoryNotEmpty", format!("{path} is not empty"))
             }
+            Self::HeaderTooLong { what, limit } => A::new(
+                400,
+                "BadRequest",
+                format!("{what} cannot exceed {limit} bytes"),
+            ),
             Self::InputNameTooLong { limit } => A::new(
                 400,
                 "BadRequest",
@@ -363,6 +376,9 @@ impl Error {
             Self::KeyDoesNotExist { key } => {
                 A::new(403, "KeyDoesNotExist", format!("{key} does not exist"))
             }
+            Self::MalformedBody => {
+                A::new(400, "BadRequest", "the chunks of the body are malformed")
+            }
             Self::MaxContentLengthExceeded { received_bytes } => A::new(
                 413,
                 "MaxContentLengthExceeded",
@@ -435,6 +451,11 @@ impl Error {
             Self::Throttled => {
                 A::new(503, "ThrottledError", "manta throttled this request").later("1")
             }
+            Self::TransferEncodingUnknown { value } => A::new(
+                501,
+                "NotImplemented",
+                format!("transfer-encoding {value} is not supported (use 'chunked')"),
+            ),
             Self::UnsupportedMediaType { media_type } => {
                 A::new(415, "UnsupportedMediaType", media_type.clone())
             }

@@ -18,6 +18,7 @@ use crate::client_stream::ConnectionState;
 use crate::errors::{Error, Result};
 use crate::exchange::{Exchange, Head};
 use crate::jobs;
+use crate::pace::Pace;
 use crate::reply::Reply;
 use crate::request_body::RequestBody;
 use crate::response_body::ResponseBody;
@@ -48,7 +49,11 @@ pub(crate) async fn handle(
         .headers
         .get(EXPECT)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    let mut body = RequestBody::new(incoming, expects_continue, server.config.upload_stall);
+    let pace = Pace::new(
+        server.config.upload_stall,
+        server.config.upload_rate_min_bytes_per_s,
+    );
+    let mut body = RequestBody::new(incoming, expects_continue, pace);
 
     let answer = async {
         if admission == Admission::ComeBackLater {
@@ -90,6 +95,7 @@ async fn answer(
 ) -> Result<Reply> {
     let (operation, route) = router::route(head)?;
     exchange.operation = operation;
+    check_transfer_encoding(head)?;
     match route {
         Route::Redirect => return Ok(redirect()),
         Route::Ping => return Ok(ping()),
@@ -116,6 +122,17 @@ async fn answer(
         Route::Account => account_root::handle(&request, exchange),
         Route::Storage(verb) => storage::handle(&request, verb, exchange, body).await,
         Route::Jobs(route) => jobs::handle(&request, &route, exchange, body).await,
+    }
+}
+
+/// Only chunks are taken apart here, so of anything else the encoded bytes would be stored as the object.
+/// A `Content-Length` besides is dropped below us, and the connection ends with the response.
+fn check_transfer_encoding(head: &Head) -> Result<()> {
+    match head.header("transfer-encoding") {
+        Some(value) if !value.trim().eq_ignore_ascii_case("chunked") => {
+            Err(Error::TransferEncodingUnknown { value })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -8,6 +8,9 @@ use crate::errors::{Error, Result};
 use crate::version_range::VersionRange;
 
 const COUNT_MAX: u8 = 128;
+/// Phases of a job, and reducers of all its phases together: each costs memory as long as the job lives.
+const PHASES_MAX: usize = 100;
+const REDUCERS_MAX: u32 = 1024;
 const MEMORY_MB: [u32; 7] = [128, 256, 512, 1024, 2048, 4096, 8192];
 const DISK_GB: [u32; 10] = [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 
@@ -36,6 +39,9 @@ pub(crate) fn parse(text: &[u8], operator: bool, images: &[String]) -> Result<Jo
         Some(Value::Array(phases)) if phases.is_empty() => {
             return Err(wrong("phases", "must have at least 1 item"));
         }
+        Some(Value::Array(phases)) if phases.len() > PHASES_MAX => {
+            return Err(wrong("phases", "must have at most 100 items"));
+        }
         Some(Value::Array(phases)) => phases,
         Some(_) => return Err(wrong("phases", "must be an array")),
     };
@@ -43,7 +49,12 @@ pub(crate) fn parse(text: &[u8], operator: bool, images: &[String]) -> Result<Jo
         .into_iter()
         .enumerate()
         .map(|(index, value)| phase(index, value, images))
-        .collect::<Result<_>>()?;
+        .collect::<Result<Vec<_>>>()?;
+    let reducers: u32 = phases.iter().map(reducers_of).sum();
+    if reducers > REDUCERS_MAX {
+        let reason = format!("must have at most {REDUCERS_MAX} reducers in all, not {reducers}");
+        return Err(wrong("phases", &reason));
+    }
     let options = if operator {
         match job.remove("options") {
             None => None,
@@ -60,6 +71,13 @@ pub(crate) fn parse(text: &[u8], operator: bool, images: &[String]) -> Result<Jo
         phases,
         options,
     })
+}
+
+fn reducers_of(phase: &Phase) -> u32 {
+    match phase.kind {
+        PhaseKind::Map => 0,
+        PhaseKind::Reduce => u32::from(phase.count.unwrap_or(1)),
+    }
 }
 
 fn check_options(options: Map<String, Value>) -> Result<Map<String, Value>> {
@@ -404,6 +422,28 @@ mod tests {
         ] {
             assert_eq!(message(&document), expected, "{document}");
         }
+    }
+
+    #[test]
+    fn phases_and_reducers_are_limited() {
+        let map = |phases: usize| json!({"phases": vec![json!({"exec": "x"}); phases]});
+        assert_eq!(of(&map(100), false).unwrap().phases.len(), 100);
+        assert_eq!(
+            message(&map(101)),
+            "property \"phases\": must have at most 100 items"
+        );
+        let reduce = |counts: &[u32]| {
+            let phase = |count: &u32| json!({"type": "reduce", "exec": "x", "count": count});
+            let mut phases: Vec<_> = counts.iter().map(phase).collect();
+            // Means nothing for a map.
+            phases.push(json!({"exec": "x", "count": 128}));
+            json!({"phases": phases})
+        };
+        assert!(of(&reduce(&[128; 8]), false).is_ok());
+        assert_eq!(
+            message(&reduce(&[128, 128, 128, 128, 128, 128, 128, 128, 1])),
+            "property \"phases\": must have at most 1024 reducers in all, not 1025"
+        );
     }
 
     #[test]

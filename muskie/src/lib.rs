@@ -10,7 +10,9 @@
 //! `errors::Error`.
 
 mod config;
+mod descriptors;
 mod server;
+mod uploads;
 
 mod client_stream;
 mod exchange;
@@ -22,6 +24,7 @@ mod router;
 
 mod auth;
 mod errors;
+mod pace;
 mod reply;
 mod request_body;
 mod response_body;

@@ -1,14 +1,17 @@
-//! The body of a request, read under a time limit. Nothing is read before a handler asks, and asking is
+//! The body of a request, read as long as its client keeps pace. Nothing is read before a handler asks, and asking is
 //! what makes the server say `100 Continue`; so whoever has checks to make, makes them first.
 
-use std::time::Duration;
+use std::error::Error as _;
+use std::io;
 
 use bytes::{Bytes, BytesMut};
-use http_body::Body as _;
+use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use crate::errors::{Error, Result};
+use crate::pace::Pace;
 
 /// A body that nobody wants is read up to here, so that the connection can go on.
 const DISCARD_BYTES_MAX: u64 = 64 << 10;
@@ -18,18 +21,18 @@ pub(crate) struct RequestBody {
     /// The client waits for `100 Continue` before it sends anything.
     expects_continue: bool,
     /// `None` waits for ever.
-    stall: Option<Duration>,
+    pace: Option<Pace>,
     received_bytes: u64,
     complete: bool,
 }
 
 impl RequestBody {
-    pub(crate) fn new(incoming: Incoming, expects_continue: bool, stall: Duration) -> Self {
+    pub(crate) fn new(incoming: Incoming, expects_continue: bool, pace: Pace) -> Self {
         let complete = incoming.is_end_stream();
         Self {
             incoming,
             expects_continue,
-            stall: Some(stall),
+            pace: Some(pace),
             received_bytes: 0,
             complete,
         }
@@ -37,7 +40,7 @@ impl RequestBody {
 
     /// Lets the client take its time.
     pub(crate) fn without_stall_limit(&mut self) {
-        self.stall = None;
+        self.pace = None;
     }
 
     /// Its length, where the request says it; `Some(0)` also when there is no body.
@@ -55,22 +58,16 @@ impl RequestBody {
     }
 
     /// The next bytes; `None` at the end. Errors: `UploadAbandoned` when the client is gone,
-    /// `UploadTimeout` when it sends nothing for too long. Cancel-safe.
+    /// `MalformedBody` when it sends what are no chunks, `UploadTimeout` when it sends nothing, or too
+    /// little, for too long. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
             if self.complete {
                 return Ok(None);
             }
-            let frame = match self.stall {
-                Some(stall) => tokio::time::timeout(stall, self.incoming.frame())
-                    .await
-                    .map_err(|_| Error::UploadTimeout)?,
-                None => self.incoming.frame().await,
-            };
-            match frame {
+            match self.frame().await? {
                 None => self.complete = true,
-                Some(Err(_)) => return Err(Error::UploadAbandoned),
-                Some(Ok(frame)) => {
+                Some(frame) => {
                     // Trailers mean nothing here.
                     let Ok(bytes) = frame.into_data() else {
                         continue;
@@ -81,6 +78,31 @@ impl RequestBody {
                         return Ok(Some(bytes));
                     }
                 }
+            }
+        }
+    }
+
+    async fn frame(&mut self) -> Result<Option<Frame<Bytes>>> {
+        let Some(pace) = &mut self.pace else {
+            return self.incoming.frame().await.transpose().map_err(broken);
+        };
+        loop {
+            let begun = Instant::now();
+            let frame = tokio::time::timeout(pace.next_look(), self.incoming.frame()).await;
+            let in_time = match &frame {
+                Ok(Some(Ok(frame))) => {
+                    let bytes = frame.data_ref().map_or(0, Bytes::len);
+                    pace.keeps(begun.elapsed(), u64::try_from(bytes).unwrap_or(u64::MAX))
+                }
+                // However slow it was, it is over.
+                Ok(None | Some(Err(_))) => true,
+                Err(_) => pace.keeps(begun.elapsed(), 0),
+            };
+            if !in_time {
+                return Err(Error::UploadTimeout);
+            }
+            if let Ok(frame) = frame {
+                return frame.transpose().map_err(broken);
             }
         }
     }
@@ -116,5 +138,16 @@ impl RequestBody {
             collected.extend_from_slice(&bytes);
         }
         Ok(collected.freeze())
+    }
+}
+
+/// The client's fault, or its end: what does not parse is told from what does not come.
+fn broken(error: hyper::Error) -> Error {
+    let cause = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<io::Error>());
+    match cause.map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => Error::MalformedBody,
+        _ => Error::UploadAbandoned,
     }
 }

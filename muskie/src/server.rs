@@ -20,15 +20,18 @@ use libmanta::moray::Moray;
 use libmanta::{Clock, StorageId};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::SignatureCache;
 use crate::client_stream::{ClientStream, ConnectionState, Patience};
 use crate::config::Config;
+use crate::descriptors;
 use crate::errors::{Error, Result};
 use crate::handler::{self, Admission};
 use crate::metrics::Metrics;
+use crate::uploads::Uploads;
 
 /// Longest head of a request, and most bytes buffered for a connection on their way in or out. Names may
 /// be 4096 bytes, three times that when escaped, and user headers another 4096.
@@ -36,6 +39,9 @@ const CONNECTION_BUFFER_BYTES: usize = 128 << 10;
 
 /// Connections beyond the limit that are told so at the same time; still more are closed at once.
 const REFUSALS_MAX: usize = 64;
+
+/// Whatever goes wrong with accepting does so many times a second, and is in the log once.
+const COMPLAINTS_APART: Duration = Duration::from_secs(1);
 
 /// Who stands behind the ports that the front door calls.
 pub struct Deps {
@@ -156,7 +162,7 @@ pub(crate) struct Server {
     pub(crate) extra_metrics: Box<dyn Fn(&mut String) + Send + Sync>,
     pub(crate) metrics: Metrics,
     pub(crate) signatures: SignatureCache,
-    pub(crate) uploads: Semaphore,
+    pub(crate) uploads: Uploads,
     connection_permits: Arc<Semaphore>,
     refusal_permits: Arc<Semaphore>,
     connections: TaskTracker,
@@ -186,8 +192,8 @@ impl Server {
         Self {
             name,
             shark_by_id,
-            uploads: Semaphore::new(config.uploads_max),
-            connection_permits: Arc::new(Semaphore::new(config.connections_max)),
+            uploads: Uploads::new(&config),
+            connection_permits: Arc::new(Semaphore::new(descriptors::connections_max(&config))),
             refusal_permits: Arc::new(Semaphore::new(REFUSALS_MAX)),
             config,
             moray: deps.moray,
@@ -226,6 +232,7 @@ impl Server {
 }
 
 async fn accept(socket: TcpListener, server: Arc<Server>) {
+    let mut complained: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             () = server.draining.cancelled() => return,
@@ -235,7 +242,10 @@ async fn accept(socket: TcpListener, server: Arc<Server>) {
             Ok((stream, remote)) => admit(stream, remote, &server),
             Err(error) => {
                 // Descriptors ran out, or the client left before we came. Neither is worth spinning.
-                tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept");
+                if complained.is_none_or(|at| at.elapsed() >= COMPLAINTS_APART) {
+                    complained = Some(Instant::now());
+                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept");
+                }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
@@ -290,6 +300,9 @@ async fn connection(
     let connection = http1::Builder::new()
         .max_buf_size(CONNECTION_BUFFER_BYTES)
         .header_read_timeout(None)
+        // Who says that nothing more comes may still wait for the answer. One that is gone shows when we
+        // write to it, or ask it for more of a body.
+        .half_close(true)
         .serve_connection(io, service);
     tokio::pin!(connection);
     let mut draining = false;

@@ -1,5 +1,7 @@
 //! The headers of a request that are kept with an entry, and how they come back.
-//! Source: rest-api.md sections 3.1, 11.1, 11.2.
+//!
+//! Everything kept is bounded, because a listing has a thousand entries in memory, and whoever may read a
+//! public directory may ask for one. Source: rest-api.md sections 3.1, 11.1, 11.2.
 
 use http::HeaderMap;
 use http::header::{
@@ -7,10 +9,17 @@ use http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderName, ORIGIN,
 };
 
-use crate::latin1;
+use crate::errors::{Error, Result};
+use crate::{content_disposition, content_type, latin1};
 
 /// Values of `m-` headers are taken while their sum stays below this; the rest is dropped silently.
 const USER_HEADER_BYTES_MAX: usize = 4096;
+
+/// All names of `m-` headers together; beyond that the request is refused.
+const USER_HEADER_NAMES_MAX: usize = 8192;
+
+/// Values of all headers in `KEPT` together; beyond that the request is refused.
+const KEPT_BYTES_MAX: usize = 8192;
 
 const KEPT: [&str; 7] = [
     "cache-control",
@@ -21,6 +30,44 @@ const KEPT: [&str; 7] = [
     "access-control-expose-headers",
     "access-control-max-age",
 ];
+
+/// Refuses a request with more to keep than an entry may hold. To be asked before its body is.
+pub(crate) fn check_lengths(headers: &HeaderMap) -> Result<()> {
+    let length = |name: &str| {
+        let values = headers.get_all(name).iter();
+        values.map(|value| value.len() + 2).sum::<usize>()
+    };
+    let of_one = |name: &str| length(name).saturating_sub(2);
+    let user_names = headers.keys().map(HeaderName::as_str);
+    let user_names = user_names.filter(|name| is_user_header(name));
+    for (what, length, limit) in [
+        (
+            "content-type",
+            of_one("content-type"),
+            content_type::CHARS_MAX,
+        ),
+        (
+            "content-disposition",
+            of_one("content-disposition"),
+            content_disposition::CHARS_MAX,
+        ),
+        (
+            "cache-control, surrogate-key and access-control headers together",
+            KEPT.into_iter().map(of_one).sum(),
+            KEPT_BYTES_MAX,
+        ),
+        (
+            "the names of m- headers together",
+            user_names.map(str::len).sum(),
+            USER_HEADER_NAMES_MAX,
+        ),
+    ] {
+        if length > limit {
+            return Err(Error::HeaderTooLong { what, limit });
+        }
+    }
+    Ok(())
+}
 
 /// What to keep of a request, in the order in which it came.
 pub(crate) fn collect(headers: &HeaderMap) -> Vec<(String, String)> {

@@ -3,8 +3,8 @@
 //! what it saw, when the port breaks its contract.
 
 use libmanta::moray::{
-    BatchError, DIRECTORY_ENTRIES_MAX, Expect, List, MakeDirectory, Moray, NamespaceError, Only,
-    Order, Parent, PutObject, Record, RecordKey, Update, Write,
+    BatchError, DIRECTORY_ENTRIES_MAX, Expect, List, LogCursor, MakeDirectory, Moray,
+    NamespaceError, Only, Order, Parent, PutObject, Record, RecordKey, Update, Write,
 };
 use libmanta::{
     AccountId, Condition, Entry, EntryKind, EtagList, Object, ObjectId, ObjectKey, StorageId,
@@ -600,7 +600,11 @@ pub async fn full_directories_take_no_more(moray: &dyn Moray) {
 /// How many log entries there are for `objects`; shards are shared with other tests.
 async fn logged(moray: &dyn Moray, objects: &[ObjectId]) -> usize {
     let deleted = moray
-        .deleted(Timestamp::from_millis(u64::MAX), 1_000_000)
+        .deleted(
+            Timestamp::from_millis(u64::MAX),
+            &LogCursor::default(),
+            1_000_000,
+        )
         .await
         .expect("deleted");
     deleted
@@ -635,7 +639,11 @@ pub async fn the_delete_log_keeps_what_nobody_needs(moray: &dyn Moray) {
         .await
         .expect("remove");
     let all = moray
-        .deleted(Timestamp::from_millis(u64::MAX), 1_000_000)
+        .deleted(
+            Timestamp::from_millis(u64::MAX),
+            &LogCursor::default(),
+            1_000_000,
+        )
         .await
         .expect("deleted");
     let ours: Vec<_> = all
@@ -654,10 +662,27 @@ pub async fn the_delete_log_keeps_what_nobody_needs(moray: &dyn Moray) {
         );
     }
     let too_early = moray
-        .deleted(Timestamp::from_millis(0), 1_000_000)
+        .deleted(Timestamp::from_millis(0), &LogCursor::default(), 1_000_000)
         .await
         .expect("deleted");
     assert!(too_early.is_empty());
+    // Page by page, past what nobody forgets.
+    let (mut cursor, mut paged) = (LogCursor::default(), Vec::new());
+    loop {
+        let page = moray
+            .deleted(Timestamp::from_millis(u64::MAX), &cursor, 1)
+            .await
+            .expect("deleted");
+        if page.is_empty() {
+            break;
+        }
+        page.iter().for_each(|deleted| cursor.pass(deleted));
+        paged.extend(page);
+    }
+    for deleted in &ours {
+        let times = paged.iter().filter(|other| *other == deleted).count();
+        assert_eq!(times, 1, "{deleted:?}");
+    }
     for _ in 0..2 {
         moray.forget(&ours).await.expect("forget");
         assert_eq!(logged(moray, &ids).await, 0);

@@ -317,7 +317,7 @@ impl Store {
         Ok(known
             .as_object()
             .into_iter()
-            .flat_map(|o| o.keys().map(PathBuf::from))
+            .flat_map(|o| o.keys().map(|name| self.data_dir.join(name)))
             .collect())
     }
 

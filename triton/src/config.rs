@@ -21,7 +21,8 @@ pub struct Config {
     pub scratch: ScratchKind,
     /// Memory of a zone whose job asks for none. Default 1 GiB.
     pub memory_bytes: u64,
-    /// Disk of a zone whose job asks for none. Default 8 GiB. A limit, not a reservation.
+    /// Disk of a zone whose job asks for none. Default 8 GiB. A limit, not a reservation; made smaller, but
+    /// not below 1 GiB, when the disks of all zones would be more than is free.
     pub disk_bytes: u64,
     /// Memory all zones together may use above `memory_bytes` each. Default: 20% of the machine's.
     pub memory_slop_bytes: Option<u64>,

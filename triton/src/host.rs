@@ -42,6 +42,8 @@ pub struct Host {
     isolation: Isolation,
     description: String,
     pool: Arc<Pool>,
+    /// Who asks for the configured default means the default, also where that had to be made smaller.
+    wanted_disk_bytes: u64,
     tasks: TaskTracker,
     shutdown: CancellationToken,
     rest: Mutex<Option<Rest>>,
@@ -115,6 +117,7 @@ impl Host {
             isolation: layout.isolation,
             description,
             pool,
+            wanted_disk_bytes: layout.wanted_disk_bytes,
             tasks,
             shutdown,
             rest: Mutex::new(Some(rest)),
@@ -192,9 +195,13 @@ impl Zones for Host {
     }
 
     async fn acquire(&self, spec: ZoneSpec) -> Result<Box<dyn Zone>, ZoneError> {
+        let disk_bytes = match layout::disk_bytes(spec.disk_bytes) {
+            default if default == self.wanted_disk_bytes => self.pool.disk_bytes,
+            other => other,
+        };
         let spec = ZoneSpec {
             memory_bytes: layout::memory_bytes(spec.memory_bytes),
-            disk_bytes: layout::disk_bytes(spec.disk_bytes),
+            disk_bytes,
         };
         let charge = Charge {
             pool: Some(Arc::clone(&self.pool)),

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use seccompiler::BpfProgram;
@@ -72,12 +72,15 @@ fn live(
     )
     .map_err(report)?;
     drop(scratch);
-    let (directory, listeners) = made;
-    let mut descriptors = vec![directory.as_fd()];
+    let Made {
+        root,
+        listeners,
+        mut inputs,
+    } = made;
+    let mut descriptors = vec![root.as_fd()];
     descriptors.extend(listeners.iter().map(AsFd::as_fd));
     wire::send(&control, &FromInit::Ready, &descriptors).map_err(drop)?;
-    drop(listeners);
-    let inputs = directory;
+    drop((root, listeners));
 
     let confinement = Confinement {
         flavour: image.flavour,
@@ -86,7 +89,6 @@ fn live(
         data_bytes: request.data_bytes,
         processes: request.processes,
     };
-    let mut inputs = Inputs::open(inputs).map_err(report)?;
     let mut armed: Option<Armed> = None;
     loop {
         let ready = match armed.take() {
@@ -119,14 +121,22 @@ fn live(
     }
 }
 
-/// Builds the zone around this process. Returns its root directory and listeners.
+/// A zone that is complete.
+#[derive(Debug)]
+struct Made {
+    root: OwnedFd,
+    listeners: Vec<OwnedFd>,
+    inputs: Inputs,
+}
+
+/// Builds the zone around this process.
 fn make(
     image: &Image,
     scratch: Option<&OwnedFd>,
     user_namespace: Option<&OwnedFd>,
     join: Vec<OwnedFd>,
     request: &Provision,
-) -> Result<(OwnedFd, Vec<OwnedFd>), Failure> {
+) -> Result<Made, Failure> {
     rustix::process::umask(Mode::from_raw_mode(0o022));
     for file in join {
         // "0" is the writer. By zone init itself, before it forks: inherited by all, and no other
@@ -152,7 +162,7 @@ fn make(
         uid_base: request.uid_base,
         shm_bytes: request.shm_bytes,
     };
-    root::build(&parts)?;
+    let inputs = root::build(&parts)?;
     // Refused without CAP_SYS_RESOURCE, which containers lack. Tasks at +500 are still chosen first.
     match std::fs::write("/proc/self/oom_score_adj", "-1000") {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
@@ -164,23 +174,40 @@ fn make(
             .during("become undumpable")?;
     }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = rustix::fs::open("/", flags, Mode::empty()).during("open the root")?;
-    Ok((directory, listeners))
+    let root = rustix::fs::open("/", flags, Mode::empty()).during("open the root")?;
+    Ok(Made {
+        root,
+        listeners,
+        inputs: Inputs {
+            directory: inputs,
+            open_to_all: None,
+            shown: None,
+        },
+    })
 }
 
 /// Bare flavour: a directory stands for the root, any free port for port 80.
-fn make_bare(request: &Provision) -> Result<(OwnedFd, Vec<OwnedFd>), Failure> {
+fn make_bare(request: &Provision) -> Result<Made, Failure> {
     let missing = || Failure {
         during: "find the zone's directory".to_owned(),
         errno: libc::EBADMSG,
     };
     let directory = request.scratch.as_ref().ok_or_else(missing)?;
-    std::fs::create_dir(directory.join("manta")).during("make the inputs' directory")?;
+    let inputs = directory.join("manta");
+    std::fs::create_dir(&inputs).during("make the inputs' directory")?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(directory, flags, Mode::empty()).during("open the root")?;
     let local = std::net::Ipv4Addr::LOCALHOST;
     let listener = std::net::TcpListener::bind((local, 0)).during("listen on loopback")?;
-    Ok((root, vec![listener.into()]))
+    Ok(Made {
+        root,
+        listeners: vec![listener.into()],
+        inputs: Inputs {
+            directory: open_directory(&inputs)?,
+            open_to_all: Some(inputs),
+            shown: None,
+        },
+    })
 }
 
 /// Kills everything this zone runs.
@@ -229,10 +256,18 @@ fn run(flavour: Flavour, task: Armed, descriptors: Vec<OwnedFd>) -> Result<FromI
     })
 }
 
+fn open_directory(path: &Path) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).during("open the inputs' directory")
+}
+
 /// What is shown below `/manta`: one file at most.
 #[derive(Debug)]
 struct Inputs {
+    /// Where zone init makes it. Tasks cannot change what is there, but for the bare flavour.
     directory: OwnedFd,
+    /// Bare flavour: the path of `directory`, in which commands may have done anything.
+    open_to_all: Option<PathBuf>,
     shown: Option<Shown>,
 }
 
@@ -243,17 +278,6 @@ struct Shown {
 }
 
 impl Inputs {
-    /// `below`: the zone's root.
-    fn open(below: OwnedFd) -> Result<Self, Failure> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory =
-            rustix::fs::openat(below, "manta", flags, Mode::empty()).during("open /manta")?;
-        Ok(Self {
-            directory,
-            shown: None,
-        })
-    }
-
     fn show(&mut self, path: &str, what: Input, descriptors: Vec<OwnedFd>) -> Result<(), Failure> {
         self.hide()?;
         // The host has checked this; but a path that leaves /manta would be written to as real root.
@@ -336,6 +360,13 @@ impl Inputs {
         let Some(shown) = self.shown.take() else {
             return Ok(());
         };
+        if let Some(path) = &self.open_to_all {
+            // What a command made of it must not be charged to the next one.
+            clear(path).during("remove the inputs' directory")?;
+            std::fs::create_dir(path).during("make the inputs' directory")?;
+            self.directory = open_directory(path)?;
+            return Ok(());
+        }
         if shown.mounted {
             let flags = rustix::mount::UnmountFlags::DETACH;
             rustix::mount::unmount(format!("/manta/{}", shown.path), flags)
@@ -345,6 +376,16 @@ impl Inputs {
             .during("remove an input's file")?;
         self.remove_parents(&shown.path);
         Ok(())
+    }
+}
+
+/// Removes what is at `path`, of whatever kind. Links are not followed.
+fn clear(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(found) if found.is_dir() => crate::scratch::remove_tree(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

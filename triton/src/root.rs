@@ -4,9 +4,9 @@
 //! Unlike the prototype there, a zone does pivot: the overlay becomes the root and the image is detached,
 //! so that nothing of it has a path any more. It costs 60 us in the background.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Gid, Mode, Uid};
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 
 use crate::sys::mount::{self, NODEV, NOEXEC, NOSUID, RDONLY};
 use crate::wire::{During as _, Failure, Flavour, Image, Tree};
@@ -47,8 +47,18 @@ const HIDDEN_FILES: &[&str] = &[
     "partitions",
     "diskstats",
     "swaps",
+    // What the machine and other zones do, as counters: a channel between tenants.
+    "locks",
+    "key-users",
+    "interrupts",
+    "softirqs",
+    "zoneinfo",
+    "buddyinfo",
+    "vmstat",
 ];
-const HIDDEN_DIRECTORIES: &[&str] = &["scsi", "acpi", "driver", "bus", "irq", "fs", "tty"];
+const HIDDEN_DIRECTORIES: &[&str] = &[
+    "scsi", "acpi", "driver", "bus", "irq", "fs", "tty", "pressure",
+];
 
 /// Directories the image must have for [`build`], given its number of trees.
 pub(crate) fn mount_points(trees: usize) -> Vec<String> {
@@ -93,8 +103,9 @@ pub(crate) struct Parts<'a> {
     pub(crate) shm_bytes: u64,
 }
 
-/// Builds the tree and makes it the root of this mount namespace.
-pub(crate) fn build(parts: &Parts<'_>) -> Result<(), Failure> {
+/// Builds the tree and makes it the root of this mount namespace. Returns the directory in which inputs are
+/// shown at `/manta`, as zone init may write to it.
+pub(crate) fn build(parts: &Parts<'_>) -> Result<OwnedFd, Failure> {
     if let Some(scratch) = parts.scratch {
         mount::attach(scratch, SCRATCH).during("attach the scratch")?;
     }
@@ -108,9 +119,10 @@ pub(crate) fn build(parts: &Parts<'_>) -> Result<(), Failure> {
             ..failure
         })?;
     }
-    attach_special(parts)?;
+    let inputs = attach_special(parts)?;
     rustix::process::chdir(ROOT).during("go to the new root")?;
-    mount::pivot_here().during("change the root")
+    mount::pivot_here().during("change the root")?;
+    Ok(inputs)
 }
 
 fn attach_tree(parts: &Parts<'_>, index: usize, spec: &Tree, at: &str) -> Result<(), Failure> {
@@ -144,11 +156,7 @@ fn show_layer(parts: &Parts<'_>, source: &str, at: &str) -> Result<String, Failu
 }
 
 /// An overlay; with `upper`, writable into directories of that number on the scratch.
-fn overlay(
-    parts: &Parts<'_>,
-    lower: &str,
-    upper: Option<usize>,
-) -> std::io::Result<std::os::fd::OwnedFd> {
+fn overlay(parts: &Parts<'_>, lower: &str, upper: Option<usize>) -> std::io::Result<OwnedFd> {
     let (upper_path, work_path);
     let mut options = vec![("lowerdir", Some(lower))];
     if let Some(number) = upper {
@@ -174,8 +182,8 @@ fn overlay(
     mount::new_filesystem("overlay", &options, NOSUID | NODEV)
 }
 
-/// `/proc`, `/dev`, `/dev/shm` and `/manta`.
-fn attach_special(parts: &Parts<'_>) -> Result<(), Failure> {
+/// `/proc`, `/dev`, `/dev/shm` and `/manta`. Returns the writable side of the last.
+fn attach_special(parts: &Parts<'_>) -> Result<OwnedFd, Failure> {
     let device = mount::clone_path(DEV, true).during("copy /dev")?;
     mount::attach(device, format!("{ROOT}/dev")).during("attach /dev")?;
     let shm_size = parts.shm_bytes.to_string();
@@ -188,9 +196,10 @@ fn attach_special(parts: &Parts<'_>) -> Result<(), Failure> {
         mount::new_filesystem("tmpfs", &shm_options, NOSUID | NODEV).during("make /dev/shm")?;
     mount::attach(shm, format!("{ROOT}/dev/shm")).during("attach /dev/shm")?;
 
-    if parts.image.flavour == Flavour::Full {
-        attach_inputs()?;
-    }
+    let inputs = match parts.image.flavour {
+        Flavour::Full => attach_inputs(),
+        Flavour::Plain | Flavour::Bare => attach_copied_inputs(),
+    }?;
     let processes = match parts.image.flavour {
         Flavour::Full => mount::new_filesystem(
             "proc",
@@ -212,15 +221,35 @@ fn attach_special(parts: &Parts<'_>) -> Result<(), Failure> {
         Ok(())
     };
     hide(HIDDEN_FILES, &format!("{DEV}/null"))?;
-    hide(HIDDEN_DIRECTORIES, EMPTY)
+    hide(HIDDEN_DIRECTORIES, EMPTY)?;
+    Ok(inputs)
 }
 
 /// Where inputs are shown. Owned by real root, whom the zone does not know: it can neither write nor remove
-/// here. In the plain flavour, where there is no such owner, inputs are copies on the zone's disk.
-fn attach_inputs() -> Result<(), Failure> {
+/// here.
+fn attach_inputs() -> Result<OwnedFd, Failure> {
     let inputs_size = INPUTS_BYTES.to_string();
     let inputs_options = [("size", Some(inputs_size.as_str())), ("mode", Some("0755"))];
     let inputs = mount::new_filesystem("tmpfs", &inputs_options, NOSUID | NODEV | NOEXEC)
         .during("make /manta")?;
-    mount::attach(inputs, format!("{ROOT}/manta")).during("attach /manta")
+    let at = format!("{ROOT}/manta");
+    mount::attach(inputs, &at).during("attach /manta")?;
+    // The attached mount itself: inputs are mounted in it.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(at, flags, Mode::empty()).during("open /manta")
+}
+
+/// Plain flavour: task and zone init are the same user, so no owner protects anything, and inputs are copies,
+/// too large for memory. A directory of the zone's disk, mounted read-only for the task, who has no right to
+/// change that, and writable in a mount that only a descriptor of zone init leads to.
+fn attach_copied_inputs() -> Result<OwnedFd, Failure> {
+    let directory = format!("{SCRATCH}/inputs");
+    rustix::fs::mkdirat(CWD, directory.as_str(), Mode::from_raw_mode(0o755))
+        .during("make the inputs' directory")?;
+    let writable = mount::clone_path(&directory, false).during("copy the inputs' mount")?;
+    let shown = mount::clone_path(&directory, false).during("copy the inputs' mount")?;
+    mount::set_attributes(&shown, RDONLY | NOSUID | NODEV | NOEXEC, None)
+        .during("protect the inputs")?;
+    mount::attach(shown, format!("{ROOT}/manta")).during("attach /manta")?;
+    Ok(writable)
 }

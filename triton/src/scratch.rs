@@ -6,6 +6,7 @@
 //! back. Making one costs some milliseconds, so a few are kept ready.
 
 mod loop_image;
+mod room;
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,7 +21,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::sys::mount::{self, NOATIME, NODEV, NOSUID};
-pub(crate) use loop_image::LoopImages;
+use loop_image::LoopImages;
+use room::Ledger;
+pub(crate) use room::default_bytes;
 
 /// A writable layer.
 #[derive(Debug)]
@@ -83,17 +86,34 @@ pub(crate) fn available(scratch: &OwnedFd) -> io::Result<u64> {
 /// How scratches are made.
 #[derive(Debug)]
 pub(crate) enum Maker {
-    Loop(LoopImages),
+    Loop(Box<LoopImages>, Ledger),
     Tmpfs,
     /// Not root: directories below this one, without a limit.
     Directories(PathBuf),
 }
 
 impl Maker {
-    /// Blocks for some milliseconds.
-    fn make(&self, bytes: u64) -> io::Result<Scratch> {
+    /// Images in `directory`, shown by `losetup` as `label`. Errors: without `/dev/loop-control`.
+    pub(crate) fn images(directory: &Path, label: String) -> io::Result<Self> {
+        let images = LoopImages::new(directory.to_owned(), label)?;
+        let ledger = Ledger::new(directory.to_owned());
+        Ok(Self::Loop(Box::new(images), ledger))
+    }
+
+    /// Blocks for some milliseconds. Errors: `StorageFull` when `must_fit` and there is no room for an image
+    /// of that size.
+    fn make(&self, bytes: u64, must_fit: bool) -> io::Result<Scratch> {
         let handle = match self {
-            Self::Loop(images) => images.make(bytes)?,
+            Self::Loop(images, ledger) => {
+                let promise = ledger.promise(bytes, must_fit)?;
+                let handle = Arc::new(images.make(bytes)?);
+                promise.keep(&handle);
+                return Ok(Scratch {
+                    handle,
+                    directory: None,
+                    bytes,
+                });
+            }
             Self::Directories(parent) => return make_directory(parent, bytes),
             Self::Tmpfs => {
                 let size = bytes.to_string();
@@ -116,7 +136,7 @@ impl Maker {
 
     pub(crate) fn describe(&self) -> &'static str {
         match self {
-            Self::Loop(_) => "loop ext4 images",
+            Self::Loop(..) => "loop ext4 images",
             Self::Tmpfs => "tmpfs",
             Self::Directories(_) => "plain directories, no limit",
         }
@@ -195,14 +215,16 @@ impl Pool {
 
     async fn make(&self, bytes: u64) -> io::Result<Scratch> {
         let maker = Arc::clone(&self.maker);
-        let made = tokio::task::spawn_blocking(move || maker.make(bytes)).await;
+        // The default has been made to fit at the start, and must be had at any time.
+        let must_fit = bytes > self.bytes;
+        let made = tokio::task::spawn_blocking(move || maker.make(bytes, must_fit)).await;
         made.map_err(io::Error::other)?
     }
 
     /// Waits until the kernel has let go of every device, and removes those that were added for us. Blocks.
     pub(crate) fn release(&self) -> io::Result<()> {
         match &*self.maker {
-            Maker::Loop(images) => images.release(),
+            Maker::Loop(images, _) => images.release(),
             Maker::Tmpfs | Maker::Directories(_) => Ok(()),
         }
     }

@@ -215,6 +215,11 @@ fn rules() -> Result<Rules, seccompiler::BackendError> {
         .collect::<Result<_, _>>()?;
     rules.insert(libc::SYS_ioctl, ioctls);
 
+    // Limits of other processes. Zone init of the plain flavour has the task's own uid, and with few
+    // descriptors or no processor time left it could not serve the next command. C libraries ask with 0.
+    let other_process = vec![when(0, Dword, Ne, 0)?];
+    rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(other_process)?]);
+
     // Asking for the personality (all ones) and setting the plain one are harmless.
     let personality = vec![when(0, Dword, Ne, 0)?, when(0, Dword, Ne, 0xffff_ffff)?];
     rules.insert(libc::SYS_personality, vec![SeccompRule::new(personality)?]);

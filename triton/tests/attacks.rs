@@ -40,7 +40,7 @@ impl Machine {
                 .iter()
                 .map(|path| ((*path).to_owned(), read(path)))
                 .collect(),
-            mounts: read("/proc/self/mountinfo"),
+            mounts: mounts(),
             network: std::fs::read_link("/proc/self/ns/net")
                 .unwrap()
                 .display()
@@ -148,8 +148,9 @@ async fn rows_3_to_6_proc_shows_only_the_zone() {
         }
     });
     row!(site, zone, {
-        let all =
-            "cmdline config.gz kcore kmsg sysrq-trigger timer_list keys kallsyms modules iomem";
+        let all = "cmdline config.gz kcore kmsg sysrq-trigger timer_list keys kallsyms modules \
+                   iomem locks key-users interrupts softirqs zoneinfo buddyinfo vmstat slabinfo \
+                   diskstats pressure/cpu pressure/memory pressure/io";
         for file in all.split(' ') {
             // The size of a file in /proc is always 0: read it.
             let line = format!("head -c 4096 /proc/{file} 2>/dev/null | tr -d '\\0' | wc -c");
@@ -163,7 +164,7 @@ async fn rows_3_to_6_proc_shows_only_the_zone() {
         .await;
         says(
             &mut *zone,
-            "ls /proc/scsi /proc/acpi 2>/dev/null | grep -v : | tr -d '\\n'",
+            "ls /proc/scsi /proc/acpi /proc/pressure 2>/dev/null | grep -v : | tr -d '\\n'",
             "",
         )
         .await;
@@ -290,6 +291,8 @@ async fn rows_11_12_15_16_28_to_30_system_calls() {
             "kcmp 1 1 0 0 0",
             "kill 1 9",
             "kill 1 0",
+            "prlimit64 1 7 @ 0",
+            "prlimit64 1 0 0 @",
             // 15: packet, vsock, alg, raw, a netlink that is not routing
             "socket 17 3 0",
             "socket 40 1 0",
@@ -343,6 +346,7 @@ async fn rows_11_12_15_16_28_to_30_system_calls() {
             "socket 10 2 0",
             "socket 16 3 0",
             "personality 0xffffffff",
+            "prlimit64 0 7 0 @",
         ];
         refused(&mut *zone, "ok", &harmless).await;
     });
@@ -685,6 +689,52 @@ async fn row_20_disk() {
     drop(zone);
     site.all_ready().await;
     site.end().await;
+}
+
+/// The defaults on a file system of 12 GiB: zones that cannot together fill it, and no larger ones.
+#[tokio::test]
+async fn row_20_a_machine_with_little_disk() {
+    const GIB: u64 = 1 << 30;
+    let mut small = std::path::PathBuf::new();
+    let site = Site::with(8, |config| {
+        std::fs::create_dir(&config.state_dir).unwrap();
+        small.clone_from(&config.state_dir);
+        // Seen by this test alone, and gone with it.
+        let options = c"size=12g,mode=0700";
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("small", &config.state_dir, "tmpfs", flags, options).unwrap();
+        config.disk_bytes = triton::Config::new("").disk_bytes;
+        // Jobs may ask for more than there is.
+        config.disk_slop_bytes = Some(100 * GIB);
+    })
+    .await;
+    let room = |bytes: u64| bytes - bytes / 10;
+    let of = |disk_bytes| ZoneSpec { disk_bytes, ..SPEC };
+    // Who asks for the usual size gets what is usual here: 8 zones and 2 disks kept ready share the room.
+    let mut zone = site.host.acquire(of(8 * GIB)).await.unwrap();
+    let available = zone.disk_available_bytes();
+    assert!(
+        (9 * GIB / 10..=room(12 * GIB) / 10).contains(&available),
+        "{available}"
+    );
+    says(&mut *zone, "echo fine", "fine").await;
+    site.all_ready().await;
+    let refused = within(60, "ask for too much", site.host.acquire(of(4 * GIB))).await;
+    assert!(
+        matches!(refused, Err(ZoneError::NotEnoughDisk)),
+        "{refused:?}"
+    );
+    drop(refused);
+    // Smaller ones can be had, and the refusal has cost nothing.
+    drop(site.host.acquire(of(16 * MIB)).await.unwrap());
+    site.all_ready().await;
+    drop(zone);
+    site.all_ready().await;
+    let Site { host, directory } = site;
+    within(60, "shut down", host.shutdown()).await;
+    drop(host);
+    rustix::mount::unmount(&small, rustix::mount::UnmountFlags::empty()).unwrap();
+    drop(directory);
 }
 
 #[tokio::test]

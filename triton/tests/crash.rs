@@ -141,7 +141,8 @@ async fn a_killed_agent_leaves_no_process_and_its_successor_no_trace() {
     need_root();
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join("state")).unwrap();
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    own_mounts();
+    let mounted_before = mounts();
     for _ in 0..3 {
         let mut child = agent(directory.path(), "zone", "hold").spawn().unwrap();
         wait_ready(&mut child);
@@ -159,10 +160,7 @@ async fn a_killed_agent_leaves_no_process_and_its_successor_no_trace() {
             loops(directory.path()) == 0
         })
         .await;
-        assert_eq!(
-            std::fs::read_to_string("/proc/self/mountinfo").unwrap(),
-            mounts
-        );
+        assert_eq!(mounts(), mounted_before);
     }
     let status = agent(directory.path(), "zone", "exit 5").status().unwrap();
     assert_eq!(status.code(), Some(5));
@@ -420,6 +418,72 @@ mod not_root {
             "end",
         ];
         assert_eq!(lines[7..], rest, "{said}{errors}");
+    }
+
+    /// What a command does to its input and to what is above it does not reach the next command.
+    #[test]
+    fn the_next_command_gets_its_input() {
+        let attacks = [
+            "rm -rf $PREFIX/manta/*",
+            "rm -rf $PREFIX/manta",
+            "rm -rf $PREFIX/manta/user; ln -s /tmp $PREFIX/manta/user",
+            "rm -rf $PREFIX/manta/user; touch $PREFIX/manta/user",
+            "rm -f $PREFIX/manta/user/stor/object; mkfifo $PREFIX/manta/user/stor/object",
+            "rm -f $PREFIX/manta/user/stor/object; mkdir -p $PREFIX/manta/user/stor/object/x",
+            "mv $PREFIX/manta $PREFIX/gone; ln -s /tmp $PREFIX/manta",
+            "mv $PREFIX/manta/user $PREFIX/manta/other; chmod 0 $PREFIX/manta",
+        ];
+        for isolation in ["user", "process"] {
+            let lines: Vec<_> = attacks
+                .iter()
+                .map(|attack| {
+                    format!("({attack}) 2>/dev/null; :\ncat; cat $PREFIX/manta/user/stor/object")
+                })
+                .collect();
+            let (code, said, errors) = as_nobody(isolation, &lines.join("\n"));
+            assert_eq!(code, Some(0), "{isolation}: {said}{errors}");
+            let expected = format!("ready\n{}", "object\nobject\n".repeat(attacks.len()));
+            assert_eq!(said, expected, "{isolation}: {errors}");
+        }
+    }
+
+    /// Tasks have the uid of whoever runs the store; the input is protected by its mount.
+    #[test]
+    fn user_namespaces_show_inputs_read_only() {
+        let changes = [
+            "echo evil >> F",
+            "echo evil 1<>/proc/self/fd/0",
+            "chmod 666 F",
+            "rm -f F",
+            "mv F /tmp/moved",
+            "mkdir /manta/mine",
+            "mv /manta /gone",
+            "rmdir /manta",
+        ];
+        let lines: Vec<_> = changes
+            .iter()
+            .map(|change| {
+                let change = change.replace('F', "/manta/user/stor/object");
+                format!("({change}) 2>/dev/null && echo '{change}'; cat")
+            })
+            .collect();
+        let (code, said, errors) = as_nobody("user", &lines.join("\n"));
+        assert_eq!(code, Some(0), "{said}{errors}");
+        let expected = format!("ready\n{}", "object\n".repeat(changes.len()));
+        assert_eq!(said, expected, "{errors}");
+    }
+
+    /// Zone init has the uid of the tasks here, so that only the filter keeps them from its limits.
+    #[test]
+    fn user_namespaces_keep_limits_of_zone_init() {
+        let line = "before=$(cat /proc/1/limits); prlimit --pid 1 --nofile=0:0; \
+                    prlimit --pid 1 --cpu=1:1; prlimit --pid 1 --nofile; ulimit -n 100; ulimit -n; \
+                    test \"$before\" = \"$(cat /proc/1/limits)\" && echo same; cat";
+        let (code, said, errors) = as_nobody("user", line);
+        assert_eq!(code, Some(0), "{said}{errors}");
+        let refused = said.matches("Operation not permitted").count();
+        assert_eq!(refused, 3, "{said}{errors}");
+        assert!(said.ends_with("100\nsame\nobject\n"), "{said}{errors}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::command::{find, run, succeeds};
 
 /// Program, its package, and who wants it.
-const NEEDED: [(&str, &str, &str); 9] = [
+const NEEDED: [(&str, &str, &str); 10] = [
     ("cc", "gcc", "the bundled SQLite is C"),
     ("strace", "strace", "tests read the order of system calls"),
     ("mkfs.ext4", "e2fsprogs", "disk limits of zones"),
@@ -19,6 +19,7 @@ const NEEDED: [(&str, &str, &str); 9] = [
         "openssh-client",
         "keys in every format, and ssh-agent",
     ),
+    ("openssl", "openssl", "signatures made by another program"),
     ("setpriv", "util-linux", "tests that run as another user"),
     ("xargs", "findutils", "what a job is compared with"),
     ("node", "nodejs", "the real client of npm"),

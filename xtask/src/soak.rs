@@ -21,7 +21,7 @@ struct Part {
     settings: &'static [(&'static str, &'static str)],
 }
 
-const PARTS: [Part; 2] = [
+const PARTS: [Part; 4] = [
     Part {
         name: "kill",
         package: "tests",
@@ -33,9 +33,21 @@ const PARTS: [Part; 2] = [
         package: "tests",
         test: "crash_replay",
         settings: &[
-            ("MANTA_TEST_CUTS", "20000"),
-            ("MANTA_TEST_REPLAY_WRITES", "600"),
+            ("MANTA_TEST_CUTS", "10000"),
+            ("MANTA_TEST_REPLAY_WRITES", "300"),
         ],
+    },
+    Part {
+        name: "namespace",
+        package: "electric-moray",
+        test: "linearizable",
+        settings: &[("MORAY_ROUNDS", "5000")],
+    },
+    Part {
+        name: "zones",
+        package: "triton",
+        test: "",
+        settings: &[("TRITON_RESETS", "20000")],
     },
 ];
 
@@ -76,6 +88,7 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
         command
             .args(["--", "--nocapture"])
             .env("MANTA_TEST_SEED", seed.to_string())
+            .env("MORAY_SEED", seed.to_string())
             .env("MANTA_BIN", &binary)
             .env("MANTA_CLIENTS", &clients)
             .envs(part.settings.iter().copied());

@@ -2,12 +2,11 @@
 //!
 //! The order is bytes, then log entry: the entry is what remembers the bytes. Doing it twice is harmless.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 use libmanta::Timestamp;
-use libmanta::moray::Deleted;
+use libmanta::moray::{Deleted, LogCursor};
 
 use super::{CollectError, Worker};
 
@@ -16,37 +15,38 @@ const PAGE: usize = 256;
 /// Copies unlinked at a time. Unlinking waits for the journal, so a few in parallel are faster; many would
 /// stand in the way of requests.
 const IN_PARALLEL: usize = 8;
-/// Entries that one drain passes over because a node does not answer. Beyond, newer entries wait too: the
-/// log only shows its oldest, so everything passed over is read again each time.
-const PASSED_OVER_MAX: usize = 64 * 1024;
+/// What one pass has come to.
+#[derive(Default)]
+struct Pass {
+    cursor: LogCursor,
+    /// Entries that stay because a node did not answer.
+    passed_over: u64,
+    first_error: Option<CollectError>,
+}
 
 impl Worker {
     /// One pass over everything that is old enough.
     pub(super) async fn drain(&self) {
         self.update(|status| status.drain.start(self.clock.now()));
         let before = self.clock.now().minus(self.config.grace);
-        let mut passed_over = HashSet::new();
-        let mut first_error = None;
+        let mut pass = Pass::default();
         let read_log = loop {
             if self.stop.is_cancelled() {
                 break Ok(());
             }
-            match self
-                .drain_page(before, &mut passed_over, &mut first_error)
-                .await
-            {
+            match self.drain_page(before, &mut pass).await {
                 Ok(true) => {}
                 Ok(false) => break Ok(()),
                 Err(error) => break Err(error),
             }
         };
-        let error = read_log.err().or(first_error);
+        let error = read_log.err().or(pass.first_error);
         if let Some(error) = &error {
-            let entries = passed_over.len();
+            let entries = pass.passed_over;
             tracing::warn!(%error, entries, "deleted copies could not all be unlinked, trying again");
         }
         self.update(|status| {
-            status.entries_waiting = passed_over.len() as u64;
+            status.entries_waiting = pass.passed_over;
             status
                 .drain
                 .end(self.clock.now(), error.map(|error| error.to_string()));
@@ -54,17 +54,13 @@ impl Worker {
     }
 
     /// Whether there may be more.
-    async fn drain_page(
-        &self,
-        before: Timestamp,
-        passed_over: &mut HashSet<(String, u64)>,
-        first_error: &mut Option<CollectError>,
-    ) -> Result<bool, CollectError> {
-        let limit = PAGE + passed_over.len();
-        let mut entries = self.log.deleted(before, limit).await?;
-        entries.retain(|entry| !passed_over.contains(&(entry.shard.clone(), entry.sequence)));
-        if entries.is_empty() || passed_over.len() > PASSED_OVER_MAX {
+    async fn drain_page(&self, before: Timestamp, pass: &mut Pass) -> Result<bool, CollectError> {
+        let entries = self.log.deleted(before, &pass.cursor, PAGE).await?;
+        if entries.is_empty() {
             return Ok(false);
+        }
+        for entry in &entries {
+            pass.cursor.pass(entry);
         }
         let results: Vec<_> = stream::iter(entries)
             .map(|entry| async move {
@@ -82,8 +78,8 @@ impl Worker {
                     gone.push(entry);
                 }
                 Err(error) => {
-                    passed_over.insert((entry.shard, entry.sequence));
-                    first_error.get_or_insert(error);
+                    pass.passed_over += 1;
+                    pass.first_error.get_or_insert(error);
                 }
             }
         }

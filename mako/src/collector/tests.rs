@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use libmanta::moray::Deleted;
+use libmanta::moray::{Deleted, LogCursor};
 use libmanta::{AccountId, ObjectId, SystemClock};
 use testkit::mako::{content, put};
 
@@ -15,9 +15,11 @@ use crate::{Config, Store};
 #[derive(Debug, Default)]
 struct Metadata {
     named: Mutex<HashSet<ObjectId>>,
-    log: Mutex<Vec<(Timestamp, Deleted)>>,
+    log: Mutex<Vec<Deleted>>,
     sequence: AtomicU64,
     broken: Mutex<bool>,
+    reads: AtomicU64,
+    limit_max: AtomicU64,
 }
 
 impl Metadata {
@@ -30,12 +32,12 @@ impl Metadata {
         let deleted = Deleted {
             shard: String::from("1"),
             sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
+            logged: SystemClock.now(),
             object_id,
             creator,
             copies: copies.iter().map(|name| StorageId::new(name)).collect(),
         };
-        let entry = (SystemClock.now(), deleted);
-        self.log.lock().unwrap().push(entry);
+        self.log.lock().unwrap().push(deleted);
     }
 
     fn logged(&self) -> usize {
@@ -53,17 +55,27 @@ impl Metadata {
 
 #[async_trait]
 impl DeleteLog for Metadata {
-    async fn deleted(&self, before: Timestamp, limit: usize) -> Result<Vec<Deleted>, MorayError> {
+    async fn deleted(
+        &self,
+        before: Timestamp,
+        after: &LogCursor,
+        limit: usize,
+    ) -> Result<Vec<Deleted>, MorayError> {
         self.answer()?;
-        let log = self.log.lock().unwrap();
-        let old = log.iter().filter(|(when, _)| *when < before);
-        Ok(old.take(limit).map(|(_, entry)| entry.clone()).collect())
+        self.limit_max.fetch_max(limit as u64, Ordering::Relaxed);
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        let mut log = self.log.lock().unwrap();
+        log.sort_by_key(|entry| (entry.logged, entry.sequence));
+        let due = log.iter().filter(|entry| {
+            entry.logged < before && after.of("1") < Some((entry.logged, entry.sequence))
+        });
+        Ok(due.take(limit).cloned().collect())
     }
 
     async fn forget(&self, deleted: &[Deleted]) -> Result<(), MorayError> {
         self.answer()?;
         let mut log = self.log.lock().unwrap();
-        log.retain(|(_, entry)| !deleted.contains(entry));
+        log.retain(|entry| !deleted.contains(entry));
         Ok(())
     }
 
@@ -71,7 +83,7 @@ impl DeleteLog for Metadata {
         self.answer()?;
         let named = self.named.lock().unwrap();
         let log = self.log.lock().unwrap();
-        let logged: HashSet<_> = log.iter().map(|(_, entry)| entry.object_id).collect();
+        let logged: HashSet<_> = log.iter().map(|entry| entry.object_id).collect();
         Ok(objects
             .iter()
             .map(|id| named.contains(id) || logged.contains(id))
@@ -232,8 +244,12 @@ async fn an_entry_stays_until_every_node_has_answered() {
     let (creator, object_id) = (AccountId::random(), ObjectId::random());
     fixture.metadata.delete(creator, object_id, &[NODES[0]]);
     a_moment().await;
+    fixture.metadata.reads.store(0, Ordering::Relaxed);
     collector.run_once().await;
     assert_eq!(fixture.metadata.logged(), 602);
+    let reads = fixture.metadata.reads.load(Ordering::Relaxed);
+    let limit = fixture.metadata.limit_max.load(Ordering::Relaxed);
+    assert_eq!((reads, limit), (4, 256), "every entry is read once");
     let status = collector.status();
     assert_eq!(status.entries_forgotten, 1);
     assert_eq!(
@@ -322,13 +338,22 @@ async fn sweeps_never_take_a_copy_of_a_put_in_flight() {
     assert_eq!(fixture.copies().await, 2 * 160);
     assert_eq!(collector.status().copies_swept, 0);
     // And the same sweep does take what is old: it was not just idle.
-    fixture.metadata.named.lock().unwrap().clear();
+    let kept: HashSet<_> = {
+        let mut named = fixture.metadata.named.lock().unwrap();
+        let kept = named.iter().copied().take(20).collect();
+        named.clone_from(&kept);
+        kept
+    };
     let deadline = Instant::now() + Duration::from_secs(20);
-    while fixture.copies().await > 0 {
+    while fixture.copies().await > 2 * kept.len() {
         assert!(Instant::now() < deadline, "old copies are never swept");
         collector.sweep_once().await;
     }
-    assert_eq!(collector.status().copies_swept, 2 * 160);
+    assert_eq!(collector.status().copies_swept, 2 * 140);
+    for shark in fixture.sharks() {
+        let copies = shark.copies(None, 1000).await.unwrap();
+        assert!(copies.iter().all(|copy| kept.contains(&copy.object_id)));
+    }
     collector.shutdown().await;
 }
 
@@ -382,5 +407,86 @@ async fn metadata_that_does_not_answer_costs_nothing_but_time() {
     assert_eq!(collector.status().drain.last_error, None);
     assert_eq!(collector.status().sweep.last_error, None);
     assert_eq!(fixture.copies().await, 0, "{lost} is swept");
+    collector.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_which_the_metadata_knows_next_to_nothing_is_left_alone() {
+    let fixture = Fixture::new();
+    let collector = fixture
+        .collector(CollectorConfig {
+            sweep_age: Duration::ZERO,
+            ..config()
+        })
+        .await;
+    let mut ids = Vec::new();
+    for _ in 0..40 {
+        ids.push(fixture.put().await.1);
+    }
+    a_moment().await;
+    collector.sweep_once().await;
+    assert_eq!(fixture.copies().await, 80, "nothing is named");
+    let error = collector.status().sweep.last_error.unwrap();
+    assert!(error.contains(NODES[0]) && error.contains("40"), "{error}");
+
+    fixture.metadata.name(ids[0]);
+    collector.sweep_once().await;
+    assert_eq!(fixture.copies().await, 80, "one of forty is named");
+    assert_eq!(collector.status().copies_swept, 0);
+
+    // The right metadata is back, and the same sweep removes what is left over.
+    for id in &ids[..30] {
+        fixture.metadata.name(*id);
+    }
+    collector.sweep_once().await;
+    let status = collector.status();
+    assert_eq!(status.sweep.last_error, None);
+    assert_eq!(status.copies_swept, 20);
+    assert_eq!(fixture.copies().await, 60);
+    collector.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_few_copies_without_metadata_are_removed_even_from_an_empty_store() {
+    let fixture = Fixture::new();
+    let collector = fixture
+        .collector(CollectorConfig {
+            sweep_age: Duration::ZERO,
+            ..config()
+        })
+        .await;
+    for _ in 0..16 {
+        fixture.put().await;
+    }
+    a_moment().await;
+    collector.sweep_once().await;
+    assert_eq!(fixture.copies().await, 0);
+    assert_eq!(collector.status().sweep.last_error, None);
+    collector.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_refused_node_does_not_stop_the_others() {
+    let fixture = Fixture::new();
+    let sharks = fixture.sharks();
+    for (node, copies) in [(0, 40), (1, 5)] {
+        for _ in 0..copies {
+            let (creator, object_id) = (AccountId::random(), ObjectId::random());
+            put(&sharks[node], creator, object_id, &content(1, 10), 10)
+                .await
+                .unwrap();
+        }
+    }
+    let collector = fixture
+        .collector(CollectorConfig {
+            sweep_age: Duration::ZERO,
+            ..config()
+        })
+        .await;
+    a_moment().await;
+    collector.sweep_once().await;
+    assert_eq!(sharks[0].copies(None, 100).await.unwrap().len(), 40);
+    assert_eq!(sharks[1].copies(None, 100).await.unwrap().len(), 0);
+    assert!(collector.status().sweep.last_error.is_some());
     collector.shutdown().await;
 }

@@ -6,7 +6,10 @@
 //! manta storage node
 //! format 1
 //! storage-id 1.stor.local
+//! store 7d444840-9dc0-11d1-b245-5ffdce74fad2
 //! ```
+//!
+//! The last line is there when the store has an id, see [`Config::store_id`](crate::Config::store_id).
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
@@ -15,12 +18,21 @@ use std::path::Path;
 
 use libmanta::StorageId;
 use rustix::fs::{Mode, OFlags};
+use uuid::Uuid;
 
 use super::layout::Layout;
 use crate::error::OpenError;
 
 const TITLE: &str = "manta storage node";
 const VERSION: &str = "1";
+
+/// Whose a directory is, or should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) storage_id: StorageId,
+    /// `None` when whoever opens the directory has no store id, or the directory was made by such a one.
+    pub(crate) store_id: Option<Uuid>,
+}
 
 /// The right to serve a directory, held until it is dropped.
 #[derive(Debug)]
@@ -29,11 +41,11 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// Locks the directory for `storage_id`. A missing or empty directory becomes a storage node.
-    pub(crate) fn take(layout: &Layout, storage_id: &StorageId) -> Result<Self, OpenError> {
-        let text = storage_id.as_str();
+    /// Locks the directory for `owner`. A missing or empty directory becomes a storage node.
+    pub(crate) fn take(layout: &Layout, owner: &Owner) -> Result<Self, OpenError> {
+        let text = owner.storage_id.as_str();
         if text.is_empty() || text.trim() != text || text.contains(['\n', '\r', '\0']) {
-            return Err(OpenError::StorageId(storage_id.clone()));
+            return Err(OpenError::StorageId(owner.storage_id.clone()));
         }
         make_root(layout).map_err(failed(layout, "make the directory"))?;
         let present = layout
@@ -50,17 +62,17 @@ impl Claim {
             .try_exists()
             .map_err(failed(layout, "look for the format file"))?
         {
-            check_format(layout, storage_id)?;
+            check_format(layout, owner)?;
         } else {
-            write_format(layout, storage_id).map_err(failed(layout, "write the format file"))?;
+            write_format(layout, owner).map_err(failed(layout, "write the format file"))?;
         }
         Ok(claim)
     }
 
-    /// Locks a directory that is `storage_id`'s already. For a node that was gone and came back: an empty
+    /// Locks a directory that is `owner`'s already. For a node that was gone and came back: an empty
     /// directory then is a disk that is not mounted, and must not be taken for a new node.
-    pub(crate) fn take_again(layout: &Layout, storage_id: &StorageId) -> Result<Self, OpenError> {
-        check_format(layout, storage_id)?;
+    pub(crate) fn take_again(layout: &Layout, owner: &Owner) -> Result<Self, OpenError> {
+        check_format(layout, owner)?;
         Self::lock(layout)
     }
 
@@ -133,34 +145,56 @@ fn refuse_foreign(layout: &Layout) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn write_format(layout: &Layout, storage_id: &StorageId) -> io::Result<()> {
+fn write_format(layout: &Layout, owner: &Owner) -> io::Result<()> {
     let new = layout.root().join("format.new");
-    fs::write(&new, encode(storage_id))?;
+    fs::write(&new, encode(owner))?;
     File::open(&new)?.sync_all()?;
     fs::rename(&new, layout.format())?;
     sync_directory(layout.root())
 }
 
-fn check_format(layout: &Layout, storage_id: &StorageId) -> Result<(), OpenError> {
+fn check_format(layout: &Layout, owner: &Owner) -> Result<(), OpenError> {
     let path = layout.root().to_owned();
     let text =
         fs::read_to_string(layout.format()).map_err(failed(layout, "read the format file"))?;
-    match decode(&text) {
-        Ok(found) if found == *storage_id => Ok(()),
-        Ok(found) => Err(OpenError::OtherNode {
-            path,
-            found,
-            wanted: storage_id.clone(),
-        }),
-        Err(reason) => Err(OpenError::Format { path, reason }),
+    let found = match decode(&text) {
+        Ok(found) => found,
+        Err(reason) => return Err(OpenError::Format { path, reason }),
+    };
+    // The store comes first: all stores give their nodes the same few names.
+    match (found.store_id, owner.store_id) {
+        (Some(found), Some(wanted)) if found != wanted => {
+            return Err(OpenError::OtherStore {
+                path,
+                found,
+                wanted,
+            });
+        }
+        (None, Some(wanted)) => return Err(OpenError::NoStore { path, wanted }),
+        _ => {}
     }
+    if found.storage_id != owner.storage_id {
+        return Err(OpenError::OtherNode {
+            path,
+            found: found.storage_id,
+            wanted: owner.storage_id.clone(),
+        });
+    }
+    Ok(())
 }
 
-fn encode(storage_id: &StorageId) -> String {
-    format!("{TITLE}\nformat {VERSION}\nstorage-id {storage_id}\n")
+fn encode(owner: &Owner) -> String {
+    let mut text = format!(
+        "{TITLE}\nformat {VERSION}\nstorage-id {}\n",
+        owner.storage_id
+    );
+    if let Some(store_id) = owner.store_id {
+        text.push_str(&format!("store {store_id}\n"));
+    }
+    text
 }
 
-fn decode(text: &str) -> Result<StorageId, String> {
+fn decode(text: &str) -> Result<Owner, String> {
     let mut lines = text.lines();
     if lines.next() != Some(TITLE) {
         return Err(String::from("the format file is not ours"));
@@ -174,14 +208,26 @@ fn decode(text: &str) -> Result<StorageId, String> {
         }
         None => return Err(String::from("the format file has no version")),
     }
-    match (
-        lines
-            .next()
-            .and_then(|line| line.strip_prefix("storage-id ")),
-        lines.next(),
-    ) {
-        (Some(storage_id), None) if !storage_id.is_empty() => Ok(StorageId::new(storage_id)),
-        _ => Err(String::from("the format file has no storage id")),
+    let storage_id = lines
+        .next()
+        .and_then(|line| line.strip_prefix("storage-id "))
+        .filter(|storage_id| !storage_id.is_empty())
+        .map(StorageId::new)
+        .ok_or_else(|| String::from("the format file has no storage id"))?;
+    let store_id = match lines.next() {
+        None => None,
+        Some(line) => Some(
+            line.strip_prefix("store ")
+                .and_then(|store_id| store_id.parse().ok())
+                .ok_or_else(|| format!("the format file has the line \"{line}\""))?,
+        ),
+    };
+    match lines.next() {
+        None => Ok(Owner {
+            storage_id,
+            store_id,
+        }),
+        Some(line) => Err(format!("the format file goes on with \"{line}\"")),
     }
 }
 
@@ -189,28 +235,91 @@ fn decode(text: &str) -> Result<StorageId, String> {
 mod tests {
     use super::*;
 
+    const STORE: &str = "7d444840-9dc0-11d1-b245-5ffdce74fad2";
+
+    fn owner(storage_id: &str, store_id: Option<&str>) -> Owner {
+        Owner {
+            storage_id: StorageId::new(storage_id),
+            store_id: store_id.map(|id| id.parse().unwrap()),
+        }
+    }
+
     /// Version 1, for ever.
     #[test]
     fn golden_format_file() {
-        let golden = "manta storage node\nformat 1\nstorage-id 1.stor.local\n";
-        let storage_id = StorageId::new("1.stor.local");
-        assert_eq!(encode(&storage_id), golden);
-        assert_eq!(decode(golden), Ok(storage_id));
+        let plain = "manta storage node\nformat 1\nstorage-id 1.stor.local\n";
+        let with_store = format!("{plain}store {STORE}\n");
+        for (golden, store_id) in [(plain, None), (&with_store, Some(STORE))] {
+            let owner = owner("1.stor.local", store_id);
+            assert_eq!(encode(&owner), golden);
+            assert_eq!(decode(golden), Ok(owner));
+        }
     }
 
     #[test]
     fn other_format_files_are_refused_with_a_reason() {
         let newer = decode("manta storage node\nformat 2\nstorage-id a\n").unwrap_err();
         assert!(newer.contains("format 2"), "{newer}");
+        let more = format!("manta storage node\nformat 1\nstorage-id a\nstore {STORE}\nmore\n");
         for text in [
             "",
             "manta storage node\n",
             "manta storage node\nformat 1\n",
             "manta storage node\nformat 1\nstorage-id \n",
             "manta storage node\nformat 1\nstorage-id a\nmore\n",
+            "manta storage node\nformat 1\nstorage-id a\nstore \n",
+            "manta storage node\nformat 1\nstorage-id a\nstore b\n",
             "format 1\nstorage-id a\n",
+            &more,
         ] {
             assert!(decode(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_directory_is_its_stores_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path().join("shark"));
+        let mine = owner("1.stor.local", Some(STORE));
+        let other = owner("1.stor.local", Some("00000000-0000-4000-8000-000000000001"));
+        drop(Claim::take(&layout, &mine).unwrap());
+        for take in [Claim::take, Claim::take_again] {
+            drop(take(&layout, &mine).unwrap());
+            // Whoever has no store id does not ask.
+            drop(take(&layout, &owner("1.stor.local", None)).unwrap());
+            let refused = take(&layout, &other).unwrap_err();
+            assert!(
+                matches!(refused, OpenError::OtherStore { .. }),
+                "{refused:?}"
+            );
+            let text = refused.to_string();
+            assert!(text.contains(STORE), "{text}");
+            assert!(
+                text.contains("00000000-0000-4000-8000-000000000001"),
+                "{text}"
+            );
+            let refused = take(&layout, &owner("2.stor.local", Some(STORE))).unwrap_err();
+            assert!(
+                matches!(refused, OpenError::OtherNode { .. }),
+                "{refused:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_directory_of_no_store_is_taken_after_somebody_says_whose_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path().join("shark"));
+        let mine = owner("1.stor.local", Some(STORE));
+        drop(Claim::take(&layout, &owner("1.stor.local", None)).unwrap());
+        for take in [Claim::take, Claim::take_again] {
+            let refused = take(&layout, &mine).unwrap_err();
+            assert!(matches!(refused, OpenError::NoStore { .. }), "{refused:?}");
+            let text = refused.to_string();
+            assert!(text.contains(STORE) && text.contains("shark"), "{text}");
+        }
+        let text = fs::read_to_string(layout.format()).unwrap();
+        fs::write(layout.format(), format!("{text}store {STORE}\n")).unwrap();
+        drop(Claim::take(&layout, &mine).unwrap());
     }
 }

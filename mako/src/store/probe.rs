@@ -41,13 +41,13 @@ impl Node {
             Ok(usage) => {
                 self.space.measured(usage);
                 if failed_before {
-                    tracing::info!(storage_id = %self.storage_id, "storage node takes copies");
+                    tracing::info!(storage_id = %self.owner.storage_id, "storage node takes copies");
                 }
             }
             Err(error) => {
                 if self.space.failed(error.to_string()) {
                     tracing::warn!(
-                        storage_id = %self.storage_id,
+                        storage_id = %self.owner.storage_id,
                         %error,
                         "storage node takes no copies until a probe succeeds"
                     );
@@ -76,7 +76,7 @@ impl Node {
             .as_ref()
             .map_or(Ok(false), |claim| claim.holds(layout))?
         {
-            let again = Claim::take_again(layout, &self.storage_id).map_err(io::Error::other)?;
+            let again = Claim::take_again(layout, &self.owner).map_err(io::Error::other)?;
             *claim = Some(again);
             self.disk.forget_durable();
         }

@@ -16,8 +16,8 @@ use super::fault::Step;
 use crate::checksums::{ATTRIBUTE, ATTRIBUTE_BYTES_MAX, BLOCK_BYTES, Table};
 use crate::error::{DiskError, ReadError};
 
-/// Bytes read at a time, a multiple of the block. Two of them are in memory for each reader: one with the
-/// caller, one read ahead.
+/// Bytes read at a time, a multiple of the block, as long as the node's budget for reading ahead lasts: then
+/// two of them are in memory for each reader, one with the caller, one read ahead.
 pub(crate) const CHUNK_BYTES: u64 = 2 * BLOCK_BYTES as u64;
 
 /// A copy that is there, has the size it should have, and has checksums.
@@ -83,11 +83,18 @@ impl OpenCopy {
         &self.file
     }
 
-    /// The end of the chunk that begins at `offset`, at most `end`: where the next chunk begins.
+    /// The end of the chunk that `offset` lies in, at most `end`: where the next chunk begins.
     pub(crate) fn chunk_end(offset: u64, end: u64) -> u64 {
-        (offset / CHUNK_BYTES * CHUNK_BYTES)
-            .saturating_add(CHUNK_BYTES)
-            .min(end)
+        Self::piece_end(offset, end, CHUNK_BYTES)
+    }
+
+    /// The same for a single block.
+    pub(crate) fn block_end(offset: u64, end: u64) -> u64 {
+        Self::piece_end(offset, end, BLOCK_BYTES as u64)
+    }
+
+    fn piece_end(offset: u64, end: u64, piece: u64) -> u64 {
+        (offset / piece * piece).saturating_add(piece).min(end)
     }
 
     /// The bytes from `start` to `end`, both within the copy and within one chunk, verified.

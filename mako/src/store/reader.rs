@@ -1,4 +1,8 @@
 //! The reading end of a copy: one verified chunk with the caller, the next one on its way.
+//!
+//! The next one is on its way only while the node's budget for that lasts. A client that reads slowly, or not
+//! at all, otherwise pins what was read ahead for it, and there may be thousands of those. Beyond the budget
+//! a reader reads single blocks, each when it is asked for.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,11 +11,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use libmanta::mako::{CopyReader, SharkError};
 use libmanta::{AccountId, ObjectId};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
 use super::read::{OpenCopy, read_cached};
 use super::{Node, Stopped, joined};
 use crate::error::ReadError;
+
+/// Bytes of one node in chunks that nobody asked for yet: enough for 128 readers to stay ahead, which is more
+/// than a disk serves at full speed.
+pub(crate) const READ_AHEAD_BYTES: usize = 32 << 20;
 
 pub(crate) struct Reader {
     node: Arc<Node>,
@@ -24,7 +33,11 @@ pub(crate) struct Reader {
 
 enum Next {
     Ready(Bytes),
-    Reading(JoinHandle<Result<Bytes, ReadError>>),
+    /// The permit is in the result, so that it is held as long as the bytes are, even when the reader is gone
+    /// before they are read.
+    Reading(JoinHandle<(Result<Bytes, ReadError>, OwnedSemaphorePermit)>),
+    /// The budget is spent: the rest is read when it is asked for.
+    OnDemand,
     /// The range is at its end, or an error was reported.
     Nothing,
 }
@@ -51,7 +64,12 @@ impl Reader {
         let opened = node.blocking(move |node| {
             let copy = OpenCopy::open(&node.disk, creator, object_id)?;
             let range = clamped(range, copy.size_bytes());
-            let first_end = OpenCopy::chunk_end(range.start, range.end);
+            // Somebody asks for it right away, so it needs no permit; but when memory is short, it is small.
+            let first_end = if node.read_ahead.available_permits() > 0 {
+                OpenCopy::chunk_end(range.start, range.end)
+            } else {
+                OpenCopy::block_end(range.start, range.end)
+            };
             let bytes = if range.is_empty() {
                 Bytes::new()
             } else {
@@ -85,19 +103,43 @@ impl Reader {
         }
     }
 
-    /// Begins with the next chunk, if there is one.
+    /// Begins with the next chunk, if there is one and the budget allows it.
     fn read_ahead(&mut self) {
         if self.rest.is_empty() {
             return;
         }
         let start = self.rest.start;
         let end = OpenCopy::chunk_end(start, self.rest.end);
+        let Some(permit) = self.permit(end - start) else {
+            self.next = Next::OnDemand;
+            return;
+        };
         self.rest.start = end;
         let copy = Arc::clone(&self.copy);
         self.next = Next::Reading(
             self.node
-                .blocking(move |node| copy.read(&node.disk, start, end)),
+                .blocking(move |node| (copy.read(&node.disk, start, end), permit)),
         );
+    }
+
+    fn permit(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes).ok()?;
+        Arc::clone(&self.node.read_ahead)
+            .try_acquire_many_owned(bytes)
+            .ok()
+    }
+
+    /// The next block, now.
+    async fn read_block(&mut self) -> Result<Result<Bytes, ReadError>, Stopped> {
+        let start = self.rest.start;
+        let end = OpenCopy::block_end(start, self.rest.end);
+        self.rest.start = end;
+        let copy = Arc::clone(&self.copy);
+        joined(
+            self.node
+                .blocking(move |node| copy.read(&node.disk, start, end)),
+        )
+        .await
     }
 }
 
@@ -112,7 +154,13 @@ impl CopyReader for Reader {
             Next::Nothing => return Ok(None),
             Next::Ready(bytes) => bytes,
             Next::Reading(task) => {
-                let read = joined(task).await.map_err(|Stopped| self.node.stopped())?;
+                let (read, permit) = joined(task).await.map_err(|Stopped| self.node.stopped())?;
+                drop(permit);
+                read.map_err(|error| self.node.unreadable(self.object_id, error))?
+            }
+            Next::OnDemand => {
+                let read = self.read_block().await;
+                let read = read.map_err(|Stopped| self.node.stopped())?;
                 read.map_err(|error| self.node.unreadable(self.object_id, error))?
             }
         };

@@ -20,6 +20,7 @@ use super::*;
 mod crash;
 mod damage;
 mod faults;
+mod readers;
 
 /// A store in a directory of its own.
 struct Fixture {

@@ -110,7 +110,7 @@ pub(crate) async fn execute(
         Ok(decision) = &mut decision => Ran::Decided(decision),
         error = starved(run.feed) => Ran::Starved(error),
     };
-    let takings = desk.close();
+    let takings = desk.close().await;
     let init = run.purpose == Purpose::Init;
     let (error, decided) = match ran {
         Ran::Exited(exit) => {

@@ -11,6 +11,8 @@ use crate::record::{ErrorCode, TaskError};
 pub(crate) const PREFIX: &str = "/my/jobs/task/";
 /// Most of a request's body that is read.
 pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Most of a task's message that is kept: every list of errors carries it.
+const MESSAGE_BYTES_MAX: usize = 1024;
 
 #[derive(Debug, Default, Deserialize)]
 struct Failing {
@@ -20,8 +22,22 @@ struct Failing {
 
 #[derive(Debug, Default, Deserialize)]
 struct FailingError {
-    code: Option<ErrorCode>,
+    /// Of any kind: what is not known counts as the ordinary one.
+    code: Option<serde_json::Value>,
     message: Option<String>,
+}
+
+impl From<FailingError> for TaskError {
+    fn from(error: FailingError) -> Self {
+        let code = match error.code.as_ref().and_then(serde_json::Value::as_str) {
+            Some("TaskInitError") => ErrorCode::TaskInit,
+            // The other codes are ours to give.
+            _ => ErrorCode::UserTask,
+        };
+        let message = error.message.as_deref().unwrap_or("no message given");
+        let end = message.floor_char_boundary(MESSAGE_BYTES_MAX);
+        Self::new(code, message.get(..end).unwrap_or_default())
+    }
 }
 
 /// Answers a control request. `visit` is `None` when no task runs.
@@ -53,10 +69,7 @@ pub(crate) fn answer(
                     }
                 },
             };
-            let code = failing.error.code.unwrap_or(ErrorCode::UserTask);
-            let message = failing.error.message;
-            let message = message.unwrap_or_else(|| "no message given".to_owned());
-            desk.decide(visit, Decision::Fail(TaskError::new(code, message)));
+            desk.decide(visit, Decision::Fail(failing.error.into()));
             with_body(StatusCode::NO_CONTENT, empty())
         }
         (_, "task" | "live" | "commit" | "fail") => {
@@ -92,4 +105,38 @@ pub(crate) fn with_body(status: StatusCode, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error_of(error: serde_json::Value) -> TaskError {
+        let document = serde_json::json!({ "error": error });
+        serde_json::from_value::<Failing>(document)
+            .unwrap()
+            .error
+            .into()
+    }
+
+    #[test]
+    fn tasks_may_give_two_codes_and_a_short_message() {
+        for (code, expected) in [
+            (serde_json::json!("TaskInitError"), ErrorCode::TaskInit),
+            (serde_json::json!("UserTaskError"), ErrorCode::UserTask),
+            (serde_json::json!("InternalError"), ErrorCode::UserTask),
+            (serde_json::json!("JobCancelledError"), ErrorCode::UserTask),
+            (serde_json::json!("mine"), ErrorCode::UserTask),
+            (serde_json::json!(7), ErrorCode::UserTask),
+        ] {
+            let error = error_of(serde_json::json!({ "code": code }));
+            assert_eq!(
+                (error.code, &*error.message),
+                (expected, "no message given")
+            );
+        }
+        let long =
+            error_of(serde_json::json!({ "message": format!("x{}", "\u{fc}".repeat(4000)) }));
+        assert_eq!(long.message, format!("x{}", "\u{fc}".repeat(511)));
+    }
 }

@@ -1,14 +1,15 @@
 //! What the zones of one group share: the phase, and its assets, fetched once.
 
 use std::fs::File;
-use std::io::{Seek, Write};
+use std::io::{ErrorKind, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::{FutureExt, StreamExt, stream};
+use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt;
-use libmanta::triton::ZoneSpec;
+use libmanta::triton::{ZoneError, ZoneSpec};
 use tokio::sync::OnceCell;
 
 use crate::agent::StartError;
@@ -101,11 +102,17 @@ impl Group {
         let Some((name, first)) = failed.first() else {
             return Ok(files);
         };
-        let status = first.status().map_or(503, |status| status.as_u16());
+        let why = match first {
+            FetchError::Directory => "it is a directory".to_owned(),
+            FetchError::FrontDoor(error) => {
+                let status = error.status().map_or(503, |status| status.as_u16());
+                format!("status code {status}")
+            }
+        };
         let (count, plural) = (failed.len(), if failed.len() == 1 { "" } else { "s" });
         let message = format!(
             "failed to dispatch task: first of {count} error{plural}: \
-             error retrieving asset \"{name}\" (status code {status})"
+             error retrieving asset \"{name}\" ({why})"
         );
         Err(StartError {
             error: TaskError::new(ErrorCode::TaskInit, message),
@@ -114,14 +121,58 @@ impl Group {
     }
 }
 
+/// Why an asset could not be had.
+enum FetchError {
+    Directory,
+    FrontDoor(FrontDoorError),
+}
+
+impl From<FrontDoorError> for FetchError {
+    fn from(error: FrontDoorError) -> Self {
+        Self::FrontDoor(error)
+    }
+}
+
+/// What the group hears when an asset cannot be written into a zone for a reason that lies in the job, so
+/// that another zone would fare no better. `None` when the zone is to blame.
+pub(crate) fn unwritable_asset(path: &str, error: &ZoneError) -> Option<StartError> {
+    let why = match error {
+        ZoneError::NotEnoughDisk => "the disk is full",
+        ZoneError::Io { source, .. } => match source.kind() {
+            ErrorKind::InvalidFilename => "a name is too long",
+            ErrorKind::NotADirectory => "another asset is in the way",
+            ErrorKind::IsADirectory => "a directory is in the way",
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full",
+            ErrorKind::FileTooLarge => "the file is too large",
+            ErrorKind::InvalidInput => "the name is not valid",
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let name = path.strip_prefix("/assets").unwrap_or(path);
+    let message = format!("failed to dispatch task: error writing asset \"{name}\" ({why})");
+    Some(StartError {
+        error: TaskError::new(ErrorCode::TaskInit, message),
+        cascade: true,
+    })
+}
+
 async fn fetch(
     front_door: &FrontDoor,
     token: &str,
     name: &str,
     scratch: &Path,
-) -> Result<File, FrontDoorError> {
+) -> Result<File, FetchError> {
     let local = |error: std::io::Error| FrontDoorError::Transport(error.into());
-    let mut body = front_door.get(token, name).await?.into_body();
+    let response = front_door.get(token, name).await?;
+    let kind = response.headers().get(CONTENT_TYPE);
+    if kind.is_some_and(|kind| {
+        kind.to_str()
+            .is_ok_and(|kind| kind.contains("type=directory"))
+    }) {
+        return Err(FetchError::Directory);
+    }
+    let mut body = response.into_body();
     let mut file = tempfile::tempfile_in(scratch).map_err(local)?;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| FrontDoorError::Transport(error.into()))?;

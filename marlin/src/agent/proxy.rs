@@ -5,6 +5,7 @@
 //! task runs nothing is passed on. Source: marlin.md section 7.4, zones.md section 6.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +23,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::agent::control;
-use crate::agent::desk::{Desk, Visit};
+use crate::agent::desk::{Decision, Desk, TooMuch, Visit};
 use crate::front_door::{Body, FrontDoor, decode_path, empty};
-use crate::record::Output;
+use crate::names;
+use crate::record::{ErrorCode, Output, TaskError};
 
 /// Source: marlin.md section 1.1: reducer indices are 0 to 127 everywhere.
 const REDUCER_MAX: u8 = 127;
@@ -33,6 +35,8 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const STREAM: &str = "x-manta-stream";
 const REFERENCE: &str = "x-manta-reference";
 const REDUCER: &str = "x-manta-reducer";
+/// Longest login, in bytes.
+const LOGIN_BYTES_MAX: usize = 64;
 /// Headers that concern one connection only.
 const HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
@@ -53,8 +57,8 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Serves the listeners of a zone that was just acquired. Connections that an earlier tenant left in
-    /// their queues are dropped first.
+    /// Serves the listeners of a zone that was just acquired. Whatever waits in their queues when a
+    /// session of the desk opens is dropped.
     pub(crate) fn start(
         listeners: Vec<StdListener>,
         desk: &Arc<Desk>,
@@ -66,9 +70,12 @@ impl Proxy {
             tasks: TaskTracker::new(),
         };
         let permits = Arc::new(Semaphore::new(connections_max));
-        for listener in listeners {
+        for listener in &listeners {
             listener.set_nonblocking(true)?;
-            while listener.accept().is_ok() {}
+        }
+        let shared = listeners.iter().map(StdListener::try_clone);
+        desk.listen(shared.collect::<Result<_, _>>()?);
+        for listener in listeners {
             let listener = TcpListener::from_std(listener)?;
             let server = Server {
                 desk: Arc::clone(desk),
@@ -111,8 +118,11 @@ impl Server {
                 let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
                     return;
                 };
-                let stream = match listener.accept().await {
-                    Ok((stream, _)) => stream,
+                let accept = poll_fn(|context| self.desk.admit(|| listener.poll_accept(context)));
+                let (stream, visit) = match accept.await {
+                    Ok(((stream, _), Some(visit))) => (stream, visit),
+                    // No task runs, so nobody is there to be answered.
+                    Ok((_, None)) => continue,
                     Err(error) => {
                         tracing::warn!(%error, "local manta cannot accept");
                         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -120,15 +130,19 @@ impl Server {
                     }
                 };
                 let _ = stream.set_nodelay(true);
-                let connection =
-                    connection(stream, Arc::clone(&self.desk), self.front_door.clone());
-                let stop = self.stop.clone();
+                let bound = visit.connections.token();
+                let (stop, ended) = (self.stop.clone(), visit.ended.clone());
+                let (desk, front_door) = (Arc::clone(&self.desk), self.front_door.clone());
                 self.tasks.spawn(async move {
+                    // In here, so that it is gone when the session's end has waited for `bound`.
+                    let connection = connection(stream, desk, visit, front_door);
                     tokio::select! {
                         () = stop.cancelled() => {}
+                        () = ended.cancelled() => {}
                         () = connection => {}
                     }
                     drop(permit);
+                    drop(bound);
                 });
             }
         };
@@ -139,11 +153,10 @@ impl Server {
     }
 }
 
-async fn connection(stream: TcpStream, desk: Arc<Desk>, front_door: FrontDoor) {
-    let service = service_fn(move |request| {
-        let desk = Arc::clone(&desk);
-        let front_door = front_door.clone();
-        async move { Ok::<_, Infallible>(answer(&desk, &front_door, request).await) }
+async fn connection(stream: TcpStream, desk: Arc<Desk>, visit: Visit, front_door: FrontDoor) {
+    let service = service_fn(|request| {
+        let answer = answer(&desk, &visit, &front_door, request);
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -157,8 +170,14 @@ async fn connection(stream: TcpStream, desk: Arc<Desk>, front_door: FrontDoor) {
     }
 }
 
-async fn answer(desk: &Desk, front_door: &FrontDoor, request: Request<Incoming>) -> Response<Body> {
-    let visit = desk.visit();
+async fn answer(
+    desk: &Desk,
+    visit: &Visit,
+    front_door: &FrontDoor,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    // The session may be over though its connections are not gone yet.
+    let visit = Some(visit).filter(|visit| desk.knows(visit));
     if let Some(what) = request.uri().path().strip_prefix(control::PREFIX) {
         let what = what.to_owned();
         let (head, body) = request.into_parts();
@@ -171,7 +190,7 @@ async fn answer(desk: &Desk, front_door: &FrontDoor, request: Request<Incoming>)
                 message,
             );
         };
-        return control::answer(desk, visit.as_ref(), &head.method, &what, &body.to_bytes());
+        return control::answer(desk, visit, &head.method, &what, &body.to_bytes());
     }
     let Some(visit) = visit else {
         let message = "no task is running in this zone";
@@ -188,19 +207,35 @@ async fn answer(desk: &Desk, front_door: &FrontDoor, request: Request<Incoming>)
         }
     };
     if emission.streams {
-        desk.streams(&visit);
+        desk.streams(visit);
     }
-    if let Some(output) = emission.output.as_ref().filter(|output| output.reference) {
-        desk.emit(&visit, output.clone());
-        return control::with_body(StatusCode::NO_CONTENT, empty());
+    let Some(output) = emission.output else {
+        return forward(front_door, visit, request).await;
+    };
+    if output.reference {
+        return match desk.emit(visit, output) {
+            Ok(()) => control::with_body(StatusCode::NO_CONTENT, empty()),
+            Err(error) => refuse(desk, visit, error),
+        };
     }
-    let response = forward(front_door, &visit, request).await;
-    if let Some(output) = emission.output
-        && response.status().is_success()
+    if let Err(error) = desk.has_room(visit, &output.name) {
+        return refuse(desk, visit, error);
+    }
+    let response = forward(front_door, visit, request).await;
+    if response.status().is_success()
+        && let Err(error) = desk.emit(visit, output)
     {
-        desk.emit(&visit, output);
+        return refuse(desk, visit, error);
     }
     response
+}
+
+/// Ends a task that emits without measure: what it wants cannot be done, and part of it is of no use.
+fn refuse(desk: &Desk, visit: &Visit, error: TooMuch) -> Response<Body> {
+    let message = error.to_string();
+    let error = TaskError::new(ErrorCode::UserTask, message.as_str());
+    desk.decide(visit, Decision::Fail(error));
+    control::error(StatusCode::CONFLICT, "InvalidArgument", &message)
 }
 
 async fn forward(
@@ -289,6 +324,7 @@ impl Emission {
             "" => "/",
             name => name,
         };
+        check_name(name)?;
         Ok(Self {
             streams: true,
             output: Some(Output {
@@ -300,8 +336,37 @@ impl Emission {
     }
 }
 
+/// Whether a name may stand in the lists of a job, which are text, one name to a line.
+fn check_name(name: &str) -> Result<(), &'static str> {
+    if name.chars().any(char::is_control) {
+        return Err("the name of an output must not hold control characters");
+    }
+    if name.len() > libmanta::PATH_BYTES_MAX + LOGIN_BYTES_MAX + 1 {
+        return Err("the name of an output is too long");
+    }
+    let normal = names::normalize(name);
+    let account = normal.strip_prefix('/').and_then(|n| n.split_once('/'));
+    match account {
+        Some((login, rest)) if login.len() <= LOGIN_BYTES_MAX && !rest.is_empty() => Ok(()),
+        _ => Err("the name of an output must be an absolute path below an account"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::net::TcpStream as StdStream;
+
+    use libmanta::mahi::Principal;
+    use libmanta::marlin::JobDefinition;
+    use libmanta::{AccountId, JobId, Login, Timestamp};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::mpsc;
+
+    use crate::agent::desk::NAME_BYTES_MAX;
+    use crate::context::JobContext;
+    use crate::record::JobRecord;
+
     use super::*;
 
     fn emission(method: Method, headers: &[(&str, &str)], path: &str) -> Result<Emission, String> {
@@ -336,8 +401,7 @@ mod tests {
     fn names_lose_their_trailing_slash_and_keep_their_percent_signs() {
         let headers = [("x-manta-stream", "stdout"), ("x-manta-reference", "true")];
         for (path, name) in [
-            ("/u/", "/u"),
-            ("/", "/"),
+            ("/u/stor/", "/u/stor"),
             ("/u/stor/M%2541RK", "/u/stor/M%41RK"),
         ] {
             let output = emission(Method::PUT, &headers, path)
@@ -347,6 +411,149 @@ mod tests {
             assert_eq!(output.name, name);
             assert!(output.reference);
         }
+    }
+
+    #[test]
+    fn names_that_could_forge_a_line_or_are_none_are_refused() {
+        let long = format!("/u/{}", "x".repeat(50_000));
+        for path in [
+            "/u/stor/a%0A/victim/stor/b",
+            "/u/stor/a%0D",
+            "/u/stor/a%00",
+            "/u/stor/%7F",
+            "/u/stor/%C2%85",
+            "/",
+            "/u",
+            "/u/",
+            "u/stor/a",
+            "/u/..",
+            &long,
+        ] {
+            for more in [&[][..], &[(REFERENCE, "true")]] {
+                let headers = [&[(STREAM, "stdout")][..], more].concat();
+                assert!(emission(Method::PUT, &headers, path).is_err(), "{path:.40}");
+            }
+        }
+        let longest = format!("/u/{}", "x".repeat(libmanta::PATH_BYTES_MAX - 1));
+        assert_eq!(check_name(&longest), Ok(()));
+        assert_eq!(check_name("/u/stor/\u{fc} \"%"), Ok(()));
+    }
+
+    fn job() -> Arc<JobContext> {
+        let login = Login::parse("user").unwrap();
+        let record = JobRecord {
+            version: JobRecord::VERSION,
+            id: JobId::random(),
+            owner: AccountId::random(),
+            principal: Principal {
+                account: AccountId::random(),
+                login,
+                operator: false,
+                from_job: true,
+            },
+            token: String::new(),
+            definition: JobDefinition {
+                name: String::new(),
+                transient: false,
+                phases: Vec::new(),
+                options: None,
+            },
+            created: Timestamp::from_millis(1),
+            summary: None,
+        };
+        JobContext::new(record, CancellationToken::new(), mpsc::channel(1).0)
+    }
+
+    /// A local Manta without a front door, and a way to connect to it.
+    fn local(connections: usize) -> (Arc<Desk>, Proxy, impl Fn() -> StdStream) {
+        let listener = StdListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let desk = Arc::new(Desk::default());
+        let door = FrontDoor::new("http://127.0.0.1:1");
+        let proxy = Proxy::start(vec![listener], &desk, &door, connections).unwrap();
+        (desk, proxy, move || StdStream::connect(address).unwrap())
+    }
+
+    async fn send(stream: &mut TcpStream, request: &str) -> String {
+        let request = format!(
+            "{request} HTTP/1.1\r\nHost: x\r\n{}\r\n",
+            match request {
+                put if put.starts_with("PUT") => {
+                    "x-manta-stream: stdout\r\nx-manta-reference: true\r\nContent-Length: 0\r\n"
+                }
+                _ => "",
+            }
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        let n = stream.read(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[..n]).into_owned()
+    }
+
+    fn tokio_stream(stream: StdStream) -> TcpStream {
+        stream.set_nonblocking(true).unwrap();
+        TcpStream::from_std(stream).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn connections_speak_for_the_task_that_opened_them_or_not_at_all() {
+        let (desk, proxy, connect) = local(1);
+        let _first = desk.open(job(), serde_json::json!({ "task": "first" }));
+        let mut held = tokio_stream(connect());
+        let answer = send(&mut held, "GET /my/jobs/task/task").await;
+        assert!(answer.contains("first"), "{answer}");
+        // There is room for one, so this one waits in the kernel, its request already sent.
+        let mut queued = connect();
+        queued
+            .write_all(b"POST /my/jobs/task/fail HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+            .unwrap();
+        desk.close().await;
+        let mut rest = Vec::new();
+        let end = held.read_to_end(&mut rest).await;
+        assert!(rest.is_empty() || end.is_err(), "{rest:?}");
+        let mut between = connect();
+        between
+            .write_all(b"POST /my/jobs/task/fail HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+            .unwrap();
+        let mut second = desk.open(job(), serde_json::json!({ "task": "second" }));
+        for stream in [queued, between] {
+            let mut stream = tokio_stream(stream);
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer).await;
+            assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+        }
+        let answer = send(&mut tokio_stream(connect()), "GET /my/jobs/task/task").await;
+        assert!(answer.contains("second"), "{answer}");
+        assert!(second.try_recv().is_err());
+        desk.close().await;
+        proxy.close().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_task_that_emits_without_measure_fails() {
+        let (desk, proxy, connect) = local(4);
+        let name = format!("/u/{}", "x".repeat(4093));
+        let mut decision = desk.open(job(), serde_json::json!({}));
+        let mut stream = tokio_stream(connect());
+        for _ in 0..NAME_BYTES_MAX / name.len() {
+            let answer = send(&mut stream, &format!("PUT {name}")).await;
+            assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+        }
+        assert!(decision.try_recv().is_err());
+        let answer = send(&mut stream, "PUT /u/stor/x").await;
+        assert!(answer.starts_with("HTTP/1.1 409"), "{answer}");
+        assert!(answer.contains("InvalidArgument"), "{answer}");
+        match decision.await.unwrap() {
+            Decision::Fail(error) => {
+                assert_eq!(error.code, ErrorCode::UserTask);
+                assert_eq!(error.message, TooMuch.to_string());
+            }
+            Decision::Commit => panic!("committed"),
+        }
+        let takings = desk.close().await;
+        let bytes: usize = takings.outputs.iter().map(|o| o.name.len()).sum();
+        assert!(bytes <= NAME_BYTES_MAX);
+        proxy.close().await;
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::command::{self, Run, Step, Trouble};
 use crate::agent::desk::Desk;
 use crate::agent::environment::Purpose;
-use crate::agent::group::Group;
+use crate::agent::group::{self, Group};
 use crate::agent::outputs::{self, Remains};
 use crate::agent::proxy::Proxy;
 use crate::agent::schedule::StreamId;
@@ -127,7 +127,11 @@ impl Stream {
         let assets = self.group.assets(&self.parts.front_door, scratch).await;
         for (path, content) in assets.map_err(End::CannotStart)? {
             if let Err(error) = zone.write_file(&path, 0o777, content).await {
-                tracing::warn!(zone = zone.name(), %error, "asset not written");
+                if let Some(error) = group::unwritable_asset(&path, &error) {
+                    return Err(End::CannotStart(error));
+                }
+                let error = chain(&error);
+                tracing::warn!(zone = zone.name(), error, "asset not written");
                 return Err(unable().await);
             }
         }

@@ -1,3 +1,5 @@
+//! The fold of a job's log.
+
 use libmanta::marlin::Phase;
 
 use super::*;

@@ -44,7 +44,9 @@ impl Archive {
     pub(crate) async fn run(mut self) {
         let started = self.parts.deps.clock.now();
         let segments = [Segment::new(started, vec![Entry::ArchiveStarted])];
-        write(&self.parts, &self.job, self.position, &segments).await;
+        if let Err(error) = write(&self.parts, &self.job, self.position, &segments).await {
+            return self.leave(&error);
+        }
         self.position = self.position.next();
         self.update(
             |view| view.times.archive_started = Some(started),
@@ -145,14 +147,22 @@ impl Archive {
         };
         let segment = Segment::new(now, vec![Entry::ArchiveDone]);
         let journal: &Journal = &self.parts.journal;
-        retry(&self.parts, &self.job, || {
+        let finished = retry(&self.parts, &self.job, || {
             journal.finish(self.position, &segment, &record, now)
-        })
-        .await;
+        });
+        if let Err(error) = finished.await {
+            return self.leave(&error);
+        }
         self.update(
             |view| view.times.archive_done = Some(now),
             JobEvent::ArchiveDone,
         );
+    }
+
+    /// The job stays as it is until the next start.
+    fn leave(&self, error: &JournalError) {
+        let error = chain(error);
+        tracing::error!(job_id = %self.job.id(), error, "archive of a job cannot be recorded");
     }
 
     fn view(&self) -> View {

@@ -39,6 +39,8 @@ pub(crate) enum Event {
     },
     /// The entries of the last [`Effect::Write`] are durable.
     Written(Vec<Segment>),
+    /// They are not, and trying again is of no use.
+    Unwritable(Vec<Entry>),
     Deleted,
 }
 
@@ -57,7 +59,8 @@ pub(crate) enum Effect {
         ticket: Ticket,
         result: Result<(), &'static str>,
     },
-    /// Make these durable, together. No other write comes before [`Event::Written`].
+    /// Make these durable, together. No other write comes before [`Event::Written`] or
+    /// [`Event::Unwritable`].
     Write(Vec<Entry>),
     Resolve {
         item: u64,

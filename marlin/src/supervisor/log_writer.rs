@@ -10,32 +10,42 @@ use crate::journal::{JournalError, Position};
 use crate::record::{Entry, Segment};
 use crate::supervisor::owner::Parts;
 
-/// Names in one record of the log, about a mebibyte of them.
-const NAMES_PER_SEGMENT: usize = 10_000;
+/// Entries in one record of the log. Only a single entry that is longer makes a longer record: a commit can
+/// be, with what the desk of its zone admits ([`OUTPUTS_MAX`](crate::agent::desk::OUTPUTS_MAX) outputs,
+/// 4 MiB of names: at most 16 MiB encoded), and the errors of a cancellation.
+const SEGMENT_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of a value's encoding.
+pub(crate) fn encoded_bytes(value: &impl serde::Serialize) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, value)
+        .expect("records have string keys and no failing serializers");
+    count.0
+}
 
 /// Cuts entries so that no record of the log grows beyond measure.
 pub(crate) fn split(entries: Vec<Entry>, time: Timestamp) -> Vec<Segment> {
     let mut segments = vec![Vec::new()];
-    let mut names_in_last = 0;
+    let mut bytes_in_last = 0;
     for entry in entries {
-        let mut parts = Vec::new();
-        match entry {
-            Entry::Inputs { mut names } => {
-                while names.len() > NAMES_PER_SEGMENT {
-                    let rest = names.split_off(NAMES_PER_SEGMENT);
-                    let names = std::mem::replace(&mut names, rest);
-                    parts.push((names.len(), Entry::Inputs { names }));
-                }
-                parts.push((names.len(), Entry::Inputs { names }));
-            }
-            other => parts.push((1, other)),
-        }
-        for (size, entry) in parts {
-            if names_in_last > 0 && names_in_last + size > NAMES_PER_SEGMENT {
+        for entry in cut(entry) {
+            let bytes = encoded_bytes(&entry) + 1;
+            if bytes_in_last > 0 && bytes_in_last + bytes > SEGMENT_BYTES_MAX {
                 segments.push(Vec::new());
-                names_in_last = 0;
+                bytes_in_last = 0;
             }
-            names_in_last += size;
+            bytes_in_last += bytes;
             if let Some(last) = segments.last_mut() {
                 last.push(entry);
             }
@@ -47,21 +57,58 @@ pub(crate) fn split(entries: Vec<Entry>, time: Timestamp) -> Vec<Segment> {
         .collect()
 }
 
-/// Makes segments durable, however long it takes: the log has no gaps, so nothing else can go on.
-pub(crate) async fn write(parts: &Parts, job: &JobContext, from: Position, segments: &[Segment]) {
+/// The same in pieces that fit into a record; only inputs can be cut.
+fn cut(entry: Entry) -> Vec<Entry> {
+    /// What an entry of inputs has besides the names.
+    const FRAME_BYTES: usize = 64;
+    let Entry::Inputs { names } = entry else {
+        return vec![entry];
+    };
+    let mut parts = Vec::new();
+    let (mut part, mut bytes) = (Vec::new(), FRAME_BYTES);
+    for name in names {
+        let more = encoded_bytes(&name) + 1;
+        if !part.is_empty() && bytes + more > SEGMENT_BYTES_MAX {
+            let names = std::mem::take(&mut part);
+            parts.push(Entry::Inputs { names });
+            bytes = FRAME_BYTES;
+        }
+        bytes += more;
+        part.push(name);
+    }
+    parts.push(Entry::Inputs { names: part });
+    parts
+}
+
+/// Makes segments durable, however long it takes: the log has no gaps, so nothing else can go on. An error
+/// is one that no repetition would mend; nothing was written then.
+pub(crate) async fn write(
+    parts: &Parts,
+    job: &JobContext,
+    from: Position,
+    segments: &[Segment],
+) -> Result<(), JournalError> {
     retry(parts, job, || {
         parts.journal.append(job.id(), from, segments)
     })
-    .await;
+    .await
 }
 
-/// Tries a change of the log until it succeeds. Repeating one is harmless by construction.
-pub(crate) async fn retry<F>(parts: &Parts, job: &JobContext, mut attempt: impl FnMut() -> F)
+/// Tries a change of the log until it succeeds, or fails for good. Repeating one is harmless by
+/// construction.
+pub(crate) async fn retry<F>(
+    parts: &Parts,
+    job: &JobContext,
+    mut attempt: impl FnMut() -> F,
+) -> Result<(), JournalError>
 where
     F: Future<Output = Result<(), JournalError>>,
 {
     let mut pause = Duration::from_millis(20);
     while let Err(error) = attempt().await {
+        if error.is_permanent() {
+            return Err(error);
+        }
         parts.stats.log_retries.inc();
         let error = chain(&error);
         tracing::warn!(job_id = %job.id(), error, "log of a job not written, trying again");
@@ -69,43 +116,80 @@ where
         pause = (pause * 2).min(Duration::from_secs(5));
     }
     parts.stats.log_commits.inc();
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::desk::{NAME_BYTES_MAX, OUTPUTS_MAX};
+    use crate::record::{Commit, Output, Work};
 
-    fn sizes(segments: &[Segment]) -> Vec<Vec<usize>> {
-        let size = |entry: &Entry| match entry {
-            Entry::Inputs { names } => names.len(),
-            _ => 0,
+    fn commit(outputs: usize, name: &str) -> Entry {
+        let output = Output {
+            name: name.to_owned(),
+            reducer: Some(127),
+            reference: true,
         };
-        let sizes = |segment: &Segment| segment.entries.iter().map(size).collect();
-        segments.iter().map(sizes).collect()
+        Entry::Commit(Commit {
+            work: Work::Item(u64::MAX),
+            phase: 99,
+            attempts: 3,
+            outputs: vec![output; outputs],
+            failure: None,
+        })
     }
 
     #[test]
     fn long_inputs_are_cut_and_nothing_is_lost_or_reordered() {
-        let names = |n: usize| Entry::Inputs {
-            names: (0..n).map(|i| i.to_string()).collect(),
+        // Quotes double when they are encoded.
+        let names = |n: usize, length: usize| Entry::Inputs {
+            names: (0..n)
+                .map(|i| format!("{i}{}", "\"".repeat(length)))
+                .collect(),
         };
         let now = Timestamp::from_millis(1);
-        let small = split(vec![names(3), Entry::InputEnded], now);
-        assert_eq!(sizes(&small), [[3, 0]]);
-        let big = split(vec![names(3), names(25_000), Entry::InputEnded], now);
-        assert_eq!(
-            sizes(&big),
-            [vec![3], vec![10_000], vec![10_000], vec![5_000, 0]]
-        );
-        let all = big
-            .iter()
-            .flat_map(|s| &s.entries)
-            .skip(1)
-            .filter_map(|e| match e {
-                Entry::Inputs { names } => Some(names.clone()),
-                _ => None,
+        assert_eq!(split(vec![names(3, 1), Entry::InputEnded], now).len(), 1);
+        let all = vec![
+            names(3, 1),
+            names(1000, 4096),
+            commit(10, "/u/x"),
+            names(5, 9),
+        ];
+        let segments = split(all.clone(), now);
+        assert!(segments.len() >= 8, "{}", segments.len());
+        for segment in &segments {
+            let bytes = segment.encode().len();
+            assert!(bytes <= SEGMENT_BYTES_MAX + 1024, "{bytes}");
+        }
+        let names_of = |entries: Vec<Entry>| -> Vec<String> {
+            let names = entries.into_iter().flat_map(|entry| match entry {
+                Entry::Inputs { names } => names,
+                _ => Vec::new(),
             });
-        let all: Vec<String> = all.flatten().collect();
-        assert_eq!(all, (0..25_000).map(|i| i.to_string()).collect::<Vec<_>>());
+            names.collect()
+        };
+        let entries = segments.into_iter().flat_map(|s| s.entries).collect();
+        assert_eq!(names_of(entries), names_of(all));
+    }
+
+    #[test]
+    fn commits_share_records_by_their_bytes_and_the_longest_stands_alone() {
+        let now = Timestamp::from_millis(1);
+        let many = vec![commit(100, &"x".repeat(4096)); 10];
+        for segment in split(many, now) {
+            assert!(segment.encode().len() <= SEGMENT_BYTES_MAX + 1024);
+        }
+        let name = "\"".repeat(NAME_BYTES_MAX / OUTPUTS_MAX);
+        let longest = vec![
+            Entry::InputEnded,
+            commit(OUTPUTS_MAX, &name),
+            Entry::InputEnded,
+        ];
+        let segments = split(longest, now);
+        assert_eq!(segments.len(), 3);
+        assert!(segments[1].encode().len() <= 16 << 20);
+        let few = commit(1000, &"\"".repeat(NAME_BYTES_MAX / 1000));
+        assert!(split(vec![few], now)[0].encode().len() <= 16 << 20);
     }
 }

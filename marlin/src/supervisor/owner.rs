@@ -3,7 +3,7 @@
 //! It is the only writer of the job's log. When the job is done it archives it and ends; when marlin shuts
 //! down it ends at once, and what was not written is run again at the next start.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub(crate) const MAILBOX: usize = 16;
 pub(crate) const REPORTS: usize = 256;
 /// Attempts at one deletion; the object may be left behind after that.
 const DELETE_ATTEMPTS: u32 = 5;
+/// Before entries that were refused are tried again in another form.
+const UNWRITABLE_PAUSE: Duration = Duration::from_millis(100);
 
 /// A request of a user, and where its answer goes.
 #[derive(Debug)]
@@ -71,7 +73,8 @@ pub(crate) struct Owner {
     pub(crate) view: Arc<Mutex<View>>,
     /// Of the next segment.
     pub(crate) position: Position,
-    pub(crate) waiting: HashMap<Ticket, oneshot::Sender<Result<(), JobError>>>,
+    /// Since when, and who; tickets grow, so the first has waited longest.
+    pub(crate) waiting: BTreeMap<Ticket, (Instant, oneshot::Sender<Result<(), JobError>>)>,
     pub(crate) tickets: Ticket,
     pub(crate) feeds: HashMap<(usize, u8), watch::Sender<Feed>>,
     /// Look-ups, deletions, and the write under way.
@@ -87,6 +90,9 @@ impl Owner {
         loop {
             if matches!(event, Event::AddInputs { .. }) {
                 input_deadline = Instant::now() + self.parts.config.input_idle;
+            }
+            if let Event::Written(segments) = &event {
+                self.position = Position(self.position.0 + segments.len() as u64);
             }
             let effects = self.supervisor.on(event);
             // Before the answers: whoever hears of a change must see it.
@@ -113,6 +119,28 @@ impl Owner {
 
     /// `None` at shutdown.
     async fn next_event(&mut self, input_deadline: Instant) -> Option<Event> {
+        loop {
+            let oldest = self.waiting.first_key_value().map(|(_, (since, _))| *since);
+            let patience = oldest.map(|since| since + self.parts.config.answer_within);
+            tokio::select! {
+                event = self.await_event(input_deadline) => return event,
+                () = tokio::time::sleep_until(patience.unwrap_or(input_deadline)),
+                    if patience.is_some() => self.give_up_oldest(),
+            }
+        }
+    }
+
+    /// Answers the caller who has waited longest, because the records cannot be written now. What was asked
+    /// stays queued and may still come to be.
+    fn give_up_oldest(&mut self) {
+        if let Some((_, (_, reply))) = self.waiting.pop_first() {
+            let reason = "the request is not recorded yet".to_owned();
+            let _ = reply.send(Err(JobError::Unavailable { reason }));
+        }
+    }
+
+    /// `None` at shutdown. Cancel-safe.
+    async fn await_event(&mut self, input_deadline: Instant) -> Option<Event> {
         tokio::select! {
             () = self.parts.shutdown.cancelled() => None,
             Some(ended) = self.work.join_next() => match ended {
@@ -139,7 +167,7 @@ impl Owner {
     fn admit(&mut self, message: Message) -> Event {
         let ticket = self.tickets;
         self.tickets += 1;
-        self.waiting.insert(ticket, message.reply);
+        self.waiting.insert(ticket, (Instant::now(), message.reply));
         match message.request {
             Request::AddInputs(names) => Event::AddInputs { ticket, names },
             Request::EndInput => Event::EndInput { ticket },
@@ -150,7 +178,7 @@ impl Owner {
     async fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Reply { ticket, result } => {
-                if let Some(reply) = self.waiting.remove(&ticket) {
+                if let Some((_, reply)) = self.waiting.remove(&ticket) {
                     let id = self.job.id();
                     let _ =
                         reply.send(result.map_err(|state| JobError::InvalidState { id, state }));
@@ -159,11 +187,18 @@ impl Owner {
             Effect::Write(entries) => {
                 let segments = split(entries, self.parts.deps.clock.now());
                 let from = self.position;
-                self.position = Position(from.0 + segments.len() as u64);
                 let (parts, job) = (self.parts.clone(), Arc::clone(&self.job));
                 self.work.spawn(async move {
-                    write(&parts, &job, from, &segments).await;
-                    Event::Written(segments)
+                    match write(&parts, &job, from, &segments).await {
+                        Ok(()) => Event::Written(segments),
+                        Err(error) => {
+                            let error = chain(&error);
+                            tracing::error!(job_id = %job.id(), error, "log of a job refuses entries");
+                            tokio::time::sleep(UNWRITABLE_PAUSE).await;
+                            let entries = segments.into_iter().flat_map(|s| s.entries);
+                            Event::Unwritable(entries.collect())
+                        }
+                    }
                 });
             }
             Effect::Resolve { item, name } => {
@@ -264,7 +299,7 @@ impl Owner {
 
     /// Shutdown: the callers who wait learn that they cannot know.
     fn leave(&mut self) {
-        for (_, reply) in self.waiting.drain() {
+        for (_, (_, reply)) in std::mem::take(&mut self.waiting) {
             let reason = "the store is shutting down".to_owned();
             let _ = reply.send(Err(JobError::Unavailable { reason }));
         }

@@ -1,3 +1,5 @@
+//! The supervisor without an agent: events in, effects out, and lives cut short.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use libmanta::marlin::{JobDefinition, Phase as PhaseDefinition, PhaseKind};
@@ -118,7 +120,8 @@ fn a_request_is_judged_by_what_was_said_before_it_not_by_what_is_durable() {
         names: names(&["/x"]),
     });
     assert_eq!(late, [refused(2, "inputDone")]);
-    assert_eq!(supervisor.on(Event::Cancel { ticket: 3 }), []);
+    // Tasks end at once, though the cancellation waits to be written.
+    assert_eq!(supervisor.on(Event::Cancel { ticket: 3 }), [Effect::Abort]);
     assert_eq!(
         supervisor.on(Event::Cancel { ticket: 4 }),
         [refused(4, "cancelled")]
@@ -216,6 +219,84 @@ fn only_so_many_tasks_are_handed_out_at_a_time() {
             .count();
     }
     assert_eq!(started, TASKS_MAX);
+}
+
+#[test]
+fn a_result_that_cannot_be_recorded_gives_way_to_an_error() {
+    let mut supervisor = supervisor(MAP);
+    let effects = supervisor.on(Event::AddInputs {
+        ticket: 1,
+        names: names(&["/u/stor/a", "/u/stor/b"]),
+    });
+    supervisor.on(written(&effects));
+    let mut effects = Vec::new();
+    for (item, name) in [(0, "/u/stor/a"), (1, "/u/stor/b")] {
+        let result = Ok(located(&name.into()));
+        supervisor.on(Event::Resolved { item, result });
+        let output = |_| Output {
+            name: name.to_owned(),
+            reducer: None,
+            reference: true,
+        };
+        let outcome = Outcome::Done((0..=item).map(output).collect());
+        effects.extend(supervisor.on(Event::Finished {
+            work: Work::Item(item),
+            attempt: 1,
+            outcome,
+        }));
+    }
+    let [Effect::Write(first)] = effects.as_slice() else {
+        panic!("{effects:?}");
+    };
+    let effects = supervisor.on(Event::Unwritable(first.clone()));
+    let [Effect::Write(entries)] = effects.as_slice() else {
+        panic!("{effects:?}");
+    };
+    let [Entry::Commit(commit)] = entries.as_slice() else {
+        panic!("{entries:?}");
+    };
+    let failure = commit.failure.as_ref().unwrap();
+    assert_eq!(
+        (failure.error.code, commit.outputs.len()),
+        (ErrorCode::Internal, 0)
+    );
+    assert_eq!(failure.input.as_deref(), Some("/u/stor/a"));
+    // What is as short as can be is tried as it is.
+    let again = supervisor.on(Event::Unwritable(entries.clone()));
+    assert_eq!(again, effects);
+    let next = supervisor.on(written(&effects));
+    let effects = supervisor.on(written(&next));
+    assert_eq!(effects, []);
+    let stats = supervisor.view().stats;
+    assert_eq!((stats.errors, stats.outputs, stats.tasks_done), (1, 2, 2));
+}
+
+#[test]
+fn a_write_holds_only_so_much() {
+    let mut supervisor = supervisor(MAP);
+    let mut effects = supervisor.on(Event::AddInputs {
+        ticket: 0,
+        names: names(&["/u/stor/a"]),
+    });
+    let long = "x".repeat(WRITE_BYTES_MAX / 3);
+    for ticket in 1..=5 {
+        let names = vec![long.clone()];
+        assert_eq!(supervisor.on(Event::AddInputs { ticket, names }), []);
+    }
+    let mut answered = Vec::new();
+    let mut sizes = Vec::new();
+    while effects.iter().any(|e| matches!(e, Effect::Write(_))) {
+        effects = supervisor.on(written(&effects));
+        for effect in &effects {
+            match effect {
+                Effect::Write(entries) => sizes.push(entries.len()),
+                Effect::Reply { ticket, .. } => answered.push(*ticket),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(sizes, [2, 2, 1]);
+    assert_eq!(answered, [0, 1, 2, 3, 4, 5]);
 }
 
 #[test]

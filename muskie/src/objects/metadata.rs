@@ -47,14 +47,11 @@ pub(crate) async fn handle(
         .check(target.entry.as_ref())
         .map_err(Error::Precondition)?;
     check_role_tags(&head)?;
+    stored_headers::check_lengths(&head.headers)?;
     body.discard().await?;
-    let content_disposition = match head.header("content-disposition") {
-        Some(header) if !on_directory => {
-            let canonical = content_disposition::canonical(&header);
-            Some(canonical.ok_or(Error::ContentDispositionInvalid { header })?)
-        }
-        _ => None,
-    };
+    let content_disposition = head.header("content-disposition");
+    let content_disposition =
+        content_disposition::stored(content_disposition.filter(|_| !on_directory))?;
     let update = Update {
         key: target.key,
         mtime: request.server.clock.now(),

@@ -50,6 +50,7 @@ pub(crate) async fn handle(
     let wishes = Wishes::parse(head, server)?;
     check_target(request, &target)?;
     check_role_tags(head)?;
+    stored_headers::check_lengths(&head.headers)?;
     let condition = conditions::parse(&head.headers);
     condition
         .check(target.entry.as_ref())
@@ -171,7 +172,7 @@ async fn receive(
             md5: Md5::digest(b"").into(),
         });
     }
-    let _permit = server.uploads.try_acquire().map_err(|_| Error::Throttled)?;
+    let _permit = server.uploads.admit(creator).ok_or(Error::Throttled)?;
     let _counted = Counted::new(server);
     let length = match (body.length(), wishes.max_bytes) {
         (Some(length), _) => Length::Known(length),
@@ -272,13 +273,7 @@ fn entry(
     upload: &Upload,
 ) -> Result<Entry> {
     let head = request.head;
-    let content_disposition = match head.header("content-disposition") {
-        Some(header) => {
-            let canonical = content_disposition::canonical(&header);
-            Some(canonical.ok_or(Error::ContentDispositionInvalid { header })?)
-        }
-        None => None,
-    };
+    let content_disposition = content_disposition::stored(head.header("content-disposition"))?;
     let content_type = content_type::stored(head.header("content-type").as_deref())
         .or_else(|| {
             target

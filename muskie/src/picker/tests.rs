@@ -1,3 +1,5 @@
+//! The picker: spread, room, and even shares.
+
 use std::collections::HashMap;
 use std::ops::Range;
 

@@ -1,3 +1,5 @@
+//! Who asks: signatures, keys, tokens, anonymous readers.
+
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -218,6 +220,40 @@ async fn everything_that_was_signed_counts() {
     send("GET", "/alice/stor?limit=2", &covered).await.is(200);
     send("GET", "/alice/stor?limit=3", &covered).await.is(403);
     send("HEAD", "/alice/stor?limit=2", &covered).await.is(403);
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_covered_headers_are_remembered_to_the_last_byte() {
+    let store = start().await;
+    let date = http_date(0);
+    let long = "x".repeat(100_000);
+    let covered = format!("date: {date}\nm-long: {long}");
+    let key_id = store.alice.key_id();
+    let signature = signature(&store.alice, &covered);
+    let header = format!(
+        "Signature keyId=\"{key_id}\",algorithm=\"ed25519-sha512\",\
+         headers=\"date m-long\",signature=\"{signature}\""
+    );
+    let send = |long: &str| {
+        let request = Request::new("GET", "/alice/stor").header("date", date.clone());
+        let request = request.header("authorization", header.clone());
+        let request = request.header("m-long", long);
+        let address = store.address;
+        async move { request.send(address).await }
+    };
+    send(&long).await.is(200);
+    send(&long).await.is(200);
+    assert_eq!(store.metric("muskie_signatures_verified_total").await, 1);
+    assert_eq!(store.metric("muskie_signatures_from_cache_total").await, 1);
+    send(&format!("{}y", &long[1..])).await.is(403);
+    // The same signature in another account's name, whose key is the same.
+    let in_bobs_name = header.replace("/alice/", "/bob/");
+    let request = Request::new("GET", "/bob/stor").header("date", date.clone());
+    let request = request.header("authorization", in_bobs_name);
+    let request = request.header("m-long", long.clone());
+    request.send(store.address).await.is(200);
+    assert_eq!(store.metric("muskie_signatures_verified_total").await, 2);
     store.stop().await;
 }
 

@@ -1,3 +1,7 @@
+//! Nonsense in every place, and the documented error for it.
+
+use tokio::io::AsyncWriteExt as _;
+
 use crate::client::{Connection, Request, http_date};
 use crate::store::start;
 
@@ -178,7 +182,6 @@ async fn what_is_not_http_is_turned_away() {
         "x".repeat(1 << 20)
     );
     // It may be cut while we still write.
-    use tokio::io::AsyncWriteExt as _;
     let _ = connection.stream.write_all(head.as_bytes()).await;
     let (answer, _) = connection.read_to_end().await;
     assert!(
@@ -227,6 +230,91 @@ async fn request_ids_are_echoed_if_they_are_plain() {
                 .parse::<libmanta::ObjectId>()
                 .is_ok()
         );
+    }
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_chunks_are_taken_apart() {
+    let store = start().await;
+    for encoding in ["gzip, chunked", "chunked, chunked", "identity, Chunked"] {
+        let request = Request::new("PUT", "/alice/stor/o")
+            .header("transfer-encoding", encoding)
+            .signed_by(&store.alice);
+        let mut connection = Connection::open(store.address).await;
+        connection.write(&request.head_bytes()).await;
+        connection.write(b"5\r\nhello\r\n0\r\n\r\n").await;
+        let message = format!("transfer-encoding {encoding} is not supported (use 'chunked')");
+        let refused = connection.read_response().await;
+        refused.refused(501, "NotImplemented", &message);
+    }
+    // Where chunks are not the last of it, nobody knows where the body ends.
+    let request = Request::new("PUT", "/alice/stor/o").header("transfer-encoding", "chunked, gzip");
+    store.send(request).await.is(400);
+    store.get("/alice/stor/o").await.is(404);
+    let mixed_case = Request::new("PUT", "/alice/stor/o").header("transfer-encoding", "Chunked");
+    let mixed_case = mixed_case.signed_by(&store.alice);
+    let mut connection = Connection::open(store.address).await;
+    connection.write(&mixed_case.head_bytes()).await;
+    connection.write(b"5\r\nhello\r\n0\r\n\r\n").await;
+    connection.read_response().await.is(204);
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_chunks_are_the_clients_fault() {
+    let store = start().await;
+    let request = Request::new("PUT", "/alice/stor/o")
+        .header("transfer-encoding", "chunked")
+        .signed_by(&store.alice);
+    for garbage in [
+        "zz\r\n",
+        "5\r\nhelloX\r\n",
+        "-5\r\nhello\r\n",
+        "fffffffffffffffff\r\n",
+        "5\r\nhello\r\n0\r\nbad trailer\r\n\r\n",
+    ] {
+        let mut connection = Connection::open(store.address).await;
+        connection.write(&request.head_bytes()).await;
+        connection.write(garbage.as_bytes()).await;
+        let refused = connection.read_response().await;
+        assert_eq!(refused.header("connection"), "close", "{garbage:?}");
+        refused.refused(400, "BadRequest", "the chunks of the body are malformed");
+    }
+    // A body that only stops too early is not malformed.
+    for cut in ["5\r\nhel", "5", "5\r\nhello\r\n", "5\r\nhello\r\n0\r\n"] {
+        let mut connection = Connection::open(store.address).await;
+        connection.write(&request.head_bytes()).await;
+        connection.write(cut.as_bytes()).await;
+        connection.stream.shutdown().await.unwrap();
+        connection.read_response().await.is(499);
+    }
+    store.wait_metric("muskie_uploads", 0).await;
+    store.get("/alice/stor/o").await.is(404);
+    assert_eq!(store.copy_files().len(), 0);
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_lengths_smuggle_nothing() {
+    let store = start().await;
+    store.put("/alice/public/victim", "x").await.is(204);
+    for framing in [
+        "content-length: 5\r\ntransfer-encoding: chunked",
+        "transfer-encoding: chunked\r\ncontent-length: 5",
+    ] {
+        let request = Request::new("PUT", "/alice/stor/o").signed_by(&store.alice);
+        let head = String::from_utf8(request.head_bytes()).unwrap();
+        let head = head.replacen("\r\n", &format!("\r\n{framing}\r\n"), 1);
+        let mut connection = Connection::open(store.address).await;
+        connection.write(head.as_bytes()).await;
+        connection
+            .write(b"5\r\nhello\r\n0\r\n\r\nGET /alice/public/victim HTTP/1.1\r\n\r\n")
+            .await;
+        // HTTP drops the length before we see it. The chunks are the body, and nothing follows.
+        connection.read_response().await.is(204);
+        assert!(connection.read_to_end().await.0.is_empty(), "{framing}");
+        assert_eq!(store.get("/alice/stor/o").await.text(), "hello");
     }
     store.stop().await;
 }

@@ -1,3 +1,5 @@
+//! Conditional requests.
+
 use crate::client::{Request, Response, http_date};
 use crate::store::{Store, start};
 

@@ -1,3 +1,5 @@
+//! What happens to connections: keep-alive, refusals, clients that go away.
+
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;

@@ -1,3 +1,5 @@
+//! Directories: make, change, remove.
+
 use crate::client::Request;
 use crate::store::start;
 

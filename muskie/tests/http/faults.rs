@@ -165,23 +165,27 @@ impl Shark for Node {
 
 /// `reliable` names the nodes that never fail.
 async fn with_faults(reliable: &'static [&'static str]) -> (Store, Arc<Faults>) {
+    with_faults_and(reliable, |_| {}).await
+}
+
+async fn with_faults_and(
+    reliable: &'static [&'static str],
+    configure: impl FnOnce(&mut muskie::Config),
+) -> (Store, Arc<Faults>) {
     let faults = Arc::new(Faults {
         read_at: AtomicU64::new(u64::MAX),
         ..Faults::default()
     });
     let for_nodes = faults.clone();
-    let store = start_wrapped(
-        |_| {},
-        move |inner| {
-            let reliable = reliable.contains(&inner.storage_id().as_str());
-            let faults = for_nodes.clone();
-            Arc::new(Node(Arc::new(Faulty {
-                inner,
-                faults,
-                reliable,
-            })))
-        },
-    )
+    let store = start_wrapped(configure, move |inner| {
+        let reliable = reliable.contains(&inner.storage_id().as_str());
+        let faults = for_nodes.clone();
+        Arc::new(Node(Arc::new(Faulty {
+            inner,
+            faults,
+            reliable,
+        })))
+    })
     .await;
     (store, faults)
 }
@@ -312,9 +316,8 @@ async fn a_panic_is_an_error_of_one_request() {
     store.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_complete_upload_is_kept_although_the_client_has_left() {
-    let (store, faults) = with_faults(&[]).await;
+/// A whole upload over a connection, up to the moment at which both copies wait to be committed.
+async fn upload_until_held(store: &Store, faults: &Faults) -> Connection {
     faults.hold_commits.store(true, Ordering::SeqCst);
     let request = Request::new("PUT", "/alice/stor/o")
         .body("hello")
@@ -327,16 +330,38 @@ async fn a_complete_upload_is_kept_although_the_client_has_left() {
         assert!(tokio::time::Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+    connection
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_complete_upload_is_kept_although_the_client_has_left() {
+    let (store, faults) = with_faults(&[]).await;
+    let connection = upload_until_held(&store, &faults).await;
     drop(connection);
-    let name = "http_requests_completed{operation=\"putobject\",method=\"PUT\",statusCode=\"499\"}";
-    store.wait_metric(name, 1).await;
     store.get("/alice/stor/o").await.is(404);
     faults.hold_commits.store(false, Ordering::SeqCst);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     while store.get("/alice/stor/o").await.status != 200 {
         assert!(tokio::time::Instant::now() < deadline, "the upload is lost");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     assert_eq!(store.get("/alice/stor/o").await.text(), "hello");
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_complete_upload_is_kept_although_its_request_is_cut() {
+    let grace = Duration::from_millis(100);
+    let (store, faults) = with_faults_and(&[], |config| config.shutdown_grace = grace).await;
+    let mut connection = upload_until_held(&store, &faults).await;
+    let release = async {
+        let (answer, _) = connection.read_to_end().await;
+        assert!(answer.is_empty(), "nothing is certain yet");
+        faults.hold_commits.store(false, Ordering::SeqCst);
+    };
+    // Ends only when the write has.
+    tokio::join!(store.handle.shutdown(), release);
+    assert_eq!(store.copy_files().len(), 2);
     store.stop().await;
 }
 

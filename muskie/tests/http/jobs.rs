@@ -1,3 +1,5 @@
+//! Jobs over HTTP, with a fake behind them.
+
 use libmanta::JobId;
 use libmanta::mahi::Identity as _;
 use libmanta::marlin::JobList;

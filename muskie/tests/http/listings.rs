@@ -1,3 +1,5 @@
+//! Listings: order, pages, markers, limits.
+
 use crate::client::Request;
 use crate::store::{Store, start, start_with};
 

@@ -6,6 +6,7 @@
 mod client;
 mod store;
 
+mod abuse;
 mod authentication;
 mod bad_input;
 mod conditions;

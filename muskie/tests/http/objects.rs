@@ -1,3 +1,5 @@
+//! Objects: put, get, head, delete, metadata.
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest as _, Md5};

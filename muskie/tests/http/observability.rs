@@ -1,3 +1,5 @@
+//! Audit records, metrics, liveness.
+
 use std::sync::{Arc, Mutex};
 
 use tracing::field::{Field, Visit};

@@ -1,3 +1,5 @@
+//! Range requests.
+
 use crate::client::Request;
 use crate::store::start;
 

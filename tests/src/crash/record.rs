@@ -151,7 +151,11 @@ pub fn record(calls: &[Call], root: &Path) -> Result<Record> {
     };
     // Effects are seen in the order in which calls returned; what did not return may still have happened.
     let mut order: Vec<&Call> = calls.iter().collect();
-    order.sort_by_key(|call| (call.left, call.entered));
+    // A descriptor is free for the next `open` before its `close` has returned to its caller.
+    order.sort_by_key(|call| match call.name.as_str() {
+        "close" => (call.entered, call.entered),
+        _ => (call.left, call.entered),
+    });
     for call in order {
         recorder
             .apply(call)

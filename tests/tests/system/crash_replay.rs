@@ -35,6 +35,8 @@ const KEEPS: [Keep; 5] = [
 struct Run {
     record: Record,
     changes: Vec<Vec<Change>>,
+    /// Line on which the answer to each change began to be sent; found once, since looking takes long.
+    answered: Vec<Vec<usize>>,
     account: String,
     signer: Signer,
     /// Line on which the ready line was written: from here on the account and its key must be there.
@@ -53,8 +55,11 @@ impl Run {
 
 /// `binary` is on the file system of the data directory, which then links to it and need not copy it.
 fn settings(binary: &Path) -> Launch {
-    // Jobs are not what is crashed here, and plain processes start faster than zones.
-    Launch::new().binary(binary).plain_processes()
+    // Jobs are not what is crashed here, and a store without zones starts faster.
+    Launch::new()
+        .binary(binary)
+        .argument("--isolation")
+        .argument("off")
 }
 
 fn record_a_run(changes_each: usize, random: &mut StdRng) -> Result<Run> {
@@ -109,8 +114,20 @@ fn record_a_run(changes_each: usize, random: &mut StdRng) -> Result<Run> {
         .answered("\"keyId\"")
         .context("find the ready line in the trace")?;
     let data_dir = store.data_dir().to_path_buf();
+    let answered = changes
+        .iter()
+        .map(|changes| {
+            let line = |change: &Change| {
+                record
+                    .answered(&change.id)
+                    .context("find an answer in the trace")
+            };
+            changes.iter().map(line).collect()
+        })
+        .collect::<Result<_>>()?;
     Ok(Run {
         data_dir,
+        answered,
         record,
         changes,
         account,
@@ -124,13 +141,9 @@ fn record_a_run(changes_each: usize, random: &mut StdRng) -> Result<Run> {
 /// What the tree of a worker may be after a cut: as acknowledged, or with the change under way.
 fn allowed(run: &Run, worker: usize, cut: usize) -> (Option<&Tree>, Option<&Tree>) {
     let changes = &run.changes[worker];
-    let acknowledged = changes
+    let acknowledged = run.answered[worker]
         .iter()
-        .take_while(|change| {
-            run.record
-                .answered(&change.id)
-                .is_some_and(|line| line <= cut)
-        })
+        .take_while(|line| **line <= cut)
         .count();
     let after = |count: usize| count.checked_sub(1).map(|index| &changes[index].after);
     (
@@ -139,22 +152,10 @@ fn allowed(run: &Run, worker: usize, cut: usize) -> (Option<&Tree>, Option<&Tree
     )
 }
 
-/// Storage directories are remembered by their absolute paths, and this disk stands at another place than the
-/// one that was recorded.
-fn stand_elsewhere(recorded: &Path, disk: &Path) -> Result<()> {
-    let file = disk.join("storage.json");
-    if let Ok(text) = std::fs::read_to_string(&file) {
-        let from = recorded.to_str().context("a path")?;
-        std::fs::write(&file, text.replace(from, disk.to_str().context("a path")?))?;
-    }
-    Ok(())
-}
-
 /// Starts a store on what a power failure at `cut` left, and looks for what was acknowledged before.
 fn check(run: &Run, cut: usize, keep: Keep, random: &mut StdRng, disks: &Disks) -> Result<()> {
     let disk = tempfile::tempdir_in(&disks.directory)?;
     crash::materialise(&run.record, cut, keep, random, disk.path())?;
-    stand_elsewhere(&run.data_dir, disk.path())?;
     let mut store = settings(&disks.binary)
         .data_dir(disk.path())
         .start()

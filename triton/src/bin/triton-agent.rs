@@ -1,8 +1,9 @@
 //! A process that has zones, to be killed or run as another user by this crate's tests.
 //!
 //! `triton-agent DIRECTORY zone|user|process hold|SHELL-LINE`: starts a host of two slots in DIRECTORY, with
-//! the zygote beside this program. `hold` runs `sleep` in one zone and waits for ever; anything else is run
-//! as a shell line, whose output and exit status become ours. Says "ready" first.
+//! the zygote beside this program. `hold` runs `sleep` in one zone and waits for ever; every line of
+//! anything else is run as a command of its own in the same zone, with the input shown anew; their output and
+//! the last exit status become ours. Says "ready" first.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
@@ -58,11 +59,16 @@ async fn run() -> Result<ExitCode, Error> {
         let ended = shell(&mut *zone, forever).await?.0;
         return Err(format!("the zone ended: {ended:?}").into());
     }
-    let (status, mut output) = shell(&mut *zone, line).await?;
-    output.rewind()?;
-    let mut text = Vec::new();
-    output.read_to_end(&mut text)?;
-    std::io::stdout().write_all(&text)?;
+    let mut status = ExitStatus::Code(0);
+    // One command per line, each with the input shown anew.
+    for line in line.lines() {
+        let (ended, mut output) = shell(&mut *zone, line).await?;
+        status = ended;
+        output.rewind()?;
+        let mut text = Vec::new();
+        output.read_to_end(&mut text)?;
+        std::io::stdout().write_all(&text)?;
+    }
     drop(zone);
     host.shutdown().await;
     Ok(match status {

@@ -132,6 +132,7 @@ fn number_of(name: &str) -> libc::c_long {
         "pidfd_getfd" => libc::SYS_pidfd_getfd,
         "kcmp" => libc::SYS_kcmp,
         "kill" => libc::SYS_kill,
+        "prlimit64" => libc::SYS_prlimit64,
         "socket" => libc::SYS_socket,
         "bpf" => libc::SYS_bpf,
         "io_uring_setup" => libc::SYS_io_uring_setup,

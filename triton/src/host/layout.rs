@@ -12,7 +12,7 @@ use crate::config::{Config, ScratchKind};
 use crate::image::HostImage;
 use crate::network;
 use crate::nursery::{Keeper, Nursery};
-use crate::scratch::{LoopImages, Maker, project_quotas, remove_tree};
+use crate::scratch::{Maker, default_bytes, project_quotas, remove_tree};
 use crate::slot::{Kept, Slot};
 use crate::uids::{Name, UidBlock};
 use crate::wire::Flavour;
@@ -20,6 +20,8 @@ use crate::wire::Flavour;
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) config: Config,
+    /// The default size of a disk before it was made to fit.
+    pub(super) wanted_disk_bytes: u64,
     pub(super) isolation: Isolation,
     pub(super) flavour: Flavour,
     pub(super) description: String,
@@ -64,6 +66,12 @@ impl Layout {
         config.state_dir = state_dir;
         config.disk_bytes = disk_bytes(config.disk_bytes);
         config.memory_bytes = memory_bytes(config.memory_bytes);
+        let wanted_disk_bytes = config.disk_bytes;
+        if flavour == Flavour::Full && config.scratch == ScratchKind::Loop {
+            let images = config.slots + super::SCRATCHES;
+            config.disk_bytes = default_bytes(&config.state_dir, config.disk_bytes, images)
+                .map_err(during("read the size of the disk"))?;
+        }
         let number = fnv(config.state_dir.as_os_str().as_encoded_bytes());
         let name = crate::cgroup::name(number);
         let taken = match flavour {
@@ -170,6 +178,7 @@ impl Layout {
         );
         Ok(Self {
             config,
+            wanted_disk_bytes,
             isolation,
             flavour,
             description,
@@ -216,13 +225,10 @@ fn maker(
     };
     let maker = match config.scratch {
         ScratchKind::Tmpfs => Maker::Tmpfs,
-        ScratchKind::Loop => {
-            let images = LoopImages::new(scratch.to_owned(), name.to_owned());
-            Maker::Loop(images.map_err(|error| {
-                let why = format!("no loop devices to limit disks with ({error})");
-                refused(Isolation::Zone, &why)
-            })?)
-        }
+        ScratchKind::Loop => Maker::images(scratch, name.to_owned()).map_err(|error| {
+            let why = format!("no loop devices to limit disks with ({error})");
+            refused(Isolation::Zone, &why)
+        })?,
     };
     Ok((maker, quota))
 }

@@ -25,6 +25,23 @@ pub const SPEC: ZoneSpec = ZoneSpec {
     disk_bytes: 64 * MIB,
 };
 
+/// Gives this test mounts of its own, so that [`mounts`] shows nothing of what others on the machine do
+/// meanwhile. Shared, as the machine's are: what a zygote mounts and does not keep to itself comes back here.
+pub fn own_mounts() {
+    use rustix::mount::MountPropagationFlags as Propagation;
+    // SAFETY: mounts of this thread, and of threads it starts afterwards; no memory or descriptor is touched.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }.unwrap();
+    for kind in [Propagation::PRIVATE, Propagation::SHARED] {
+        rustix::mount::mount_change("/", kind | Propagation::REC).unwrap();
+    }
+}
+
+/// All mounts there are for this thread.
+pub fn mounts() -> String {
+    // Not "self": that is the first thread, and this need not be it.
+    std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap()
+}
+
 /// These tests make namespaces, cgroups and mounts.
 pub fn need_root() {
     assert!(
@@ -71,6 +88,7 @@ impl Site {
 
     pub async fn with(slots: usize, change: impl FnOnce(&mut Config)) -> Self {
         need_root();
+        own_mounts();
         let directory = tempfile::tempdir().unwrap();
         let mut config = config(directory.path(), slots);
         change(&mut config);
@@ -209,10 +227,7 @@ pub struct Counts {
 impl Counts {
     pub fn take(directory: &Path) -> Self {
         Self {
-            mounts: std::fs::read_to_string("/proc/self/mountinfo")
-                .unwrap()
-                .lines()
-                .count(),
+            mounts: mounts().lines().count(),
             cgroups: cgroups(directory).len(),
             loops: loops(directory),
             descendants: descendants(std::process::id()),

@@ -69,7 +69,8 @@ impl Create {
             output.line(&id)?;
             output.finish()?;
         }
-        self.feed(&client, &id).await?;
+        let fed = self.feed(&client, &id).await;
+        cancel_unfed(&client, &id, fed).await?;
         if self.watch || self.cat_outputs {
             let status = wait(&client, &id).await?;
             check_errors(&id, &status)?;
@@ -114,6 +115,18 @@ impl Create {
         }
         Ok(())
     }
+}
+
+/// A job that did not get all its inputs must not run on with some of them. The failure stays what it was,
+/// whatever becomes of the cancellation.
+async fn cancel_unfed(client: &Client, id: &str, fed: Result<(), Failure>) -> Result<(), Failure> {
+    if fed.is_err() {
+        match client.cancel_job(id).await {
+            Ok(()) => eprintln!("mjob: job {id} cancelled: its inputs were not added"),
+            Err(error) => eprintln!("mjob: job {id} lacks inputs and was not cancelled: {error}"),
+        }
+    }
+    fed
 }
 
 /// Whether the job makes sense the server says; that it is JSON at all is cheaper to say here.
@@ -199,6 +212,32 @@ mod tests {
         for text in ["", "{", "{} {}", "phases"] {
             assert!(check_json(text).is_err(), "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_job_without_its_inputs_is_cancelled() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let token = manta_client::Auth::Token("token".to_owned().into());
+        let client = Client::new(manta_client::Config::new(url, "user", token)).unwrap();
+        let id = "c1a37a19-2d8a-4a36-9ca5-0b1a6c1c0c1a";
+        assert!(cancel_unfed(&client, id, Ok(())).await.is_ok());
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+                assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
+            }
+            let answer = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+            String::from_utf8(request).unwrap()
+        };
+        let failed = Err(Failure::Message("no".to_owned()));
+        let (request, result) = tokio::join!(server, cancel_unfed(&client, id, failed));
+        assert!(matches!(result, Err(Failure::Message(message)) if message == "no"));
+        let expected = format!("POST /user/jobs/{id}/live/cancel ");
+        assert!(request.starts_with(&expected), "{request}");
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! The scheduler, driven by lists of events.
+
 use super::*;
 
 const IDLE: Duration = Duration::from_secs(2);

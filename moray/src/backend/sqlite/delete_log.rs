@@ -36,31 +36,53 @@ pub(super) fn append(
     Ok(())
 }
 
-/// The oldest `limit`, without those logged at `before` or later.
-pub(crate) fn read(
-    db: &Connection,
-    shard: &str,
-    before: Timestamp,
-    limit: usize,
-) -> Result<Vec<Deleted>, Fault> {
-    let mut statement = db.prepare_cached(
-        "SELECT sequence, logged_ms, object_id, creator, copies FROM deleted \
-         ORDER BY sequence LIMIT ?1",
-    )?;
-    let mut rows = statement.query([entry_row::to_sql(limit as u64)])?;
+/// Entries dated further ahead than this were logged by a clock that was wrong, and are due: waiting for
+/// their time could take years. Younger than the grace period they are not, unless the clock was set back
+/// within it. Less is taken for skew, and waited for.
+const AHEAD_MAX_MS: u64 = 3_600_000;
+
+/// Served by the index on `logged_ms`, which holds the sequence as well: the scan begins behind the cursor
+/// and ends with the page, whatever lies around it.
+const PAGE: &str = "SELECT sequence, logged_ms, object_id, creator, copies FROM deleted \
+     WHERE (logged_ms, sequence) > (?1, ?2) AND logged_ms >= ?3 AND logged_ms < ?4 \
+     ORDER BY logged_ms, sequence LIMIT ?5";
+
+/// Which entries are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Due {
+    /// Logged before this, or ahead of `now` by more than [`AHEAD_MAX_MS`].
+    pub(crate) before: Timestamp,
+    pub(crate) now: Timestamp,
+    /// Behind this one, in the order of (time, sequence).
+    pub(crate) after: Option<(Timestamp, u64)>,
+    pub(crate) limit: usize,
+}
+
+/// The oldest due entries.
+pub(crate) fn read(db: &Connection, shard: &str, due: Due) -> Result<Vec<Deleted>, Fault> {
+    let before = entry_row::to_sql(due.before.as_millis());
+    let ahead = entry_row::to_sql(due.now.as_millis().saturating_add(AHEAD_MAX_MS)).max(before);
     let mut deleted = Vec::new();
-    while let Some(row) = rows.next()? {
-        // Filtered here and not in SQL, so that a clock that was set back cannot make this a long scan.
-        if entry_row::unsigned(row, 1)? >= before.as_millis() {
-            continue;
-        }
-        deleted.push(Deleted {
-            shard: shard.to_owned(),
-            sequence: entry_row::unsigned(row, 0)?,
-            object_id: ObjectId::from_uuid(entry_row::uuid(entry_row::blob(row, 2)?)?),
-            creator: AccountId::from_uuid(entry_row::uuid(entry_row::blob(row, 3)?)?),
-            copies: entry_row::decode_copies(entry_row::blob(row, 4)?)?,
+    for (from, to) in [(0, before), (ahead, i64::MAX)] {
+        let (logged, sequence) = due.after.map_or((-1, -1), |(logged, sequence)| {
+            (
+                entry_row::to_sql(logged.as_millis()),
+                entry_row::to_sql(sequence),
+            )
         });
+        let limit = entry_row::to_sql((due.limit - deleted.len()) as u64);
+        let mut statement = db.prepare_cached(PAGE)?;
+        let mut rows = statement.query(params![logged, sequence, from, to, limit])?;
+        while let Some(row) = rows.next()? {
+            deleted.push(Deleted {
+                shard: shard.to_owned(),
+                sequence: entry_row::unsigned(row, 0)?,
+                logged: Timestamp::from_millis(entry_row::unsigned(row, 1)?),
+                object_id: ObjectId::from_uuid(entry_row::uuid(entry_row::blob(row, 2)?)?),
+                creator: AccountId::from_uuid(entry_row::uuid(entry_row::blob(row, 3)?)?),
+                copies: entry_row::decode_copies(entry_row::blob(row, 4)?)?,
+            });
+        }
     }
     Ok(deleted)
 }
@@ -86,4 +108,31 @@ pub(crate) fn referenced(db: &Connection, objects: &[ObjectId]) -> Result<Vec<bo
             Ok(statement.query_row([id], |row| row.get(0))?)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::backend::sqlite::schema;
+    use crate::config::Config;
+
+    #[test]
+    fn a_page_is_read_from_the_index_without_sorting() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = Config::new("1", directory.path().join("db"));
+        let db = schema::open_writer(&config, None).unwrap();
+        let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {PAGE}")).unwrap();
+        let plan: Vec<String> = statement
+            .query_map([0; 5], |row| row.get(3))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert_eq!(plan.len(), 1, "{plan:?}");
+        assert!(
+            plan[0].starts_with("SEARCH deleted USING INDEX deleted_logged"),
+            "{plan:?}"
+        );
+    }
 }

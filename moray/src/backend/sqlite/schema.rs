@@ -8,14 +8,17 @@ use std::fs::{File, OpenOptions};
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
+};
+use uuid::Uuid;
 
 use super::CommitFaults;
 use crate::config::Config;
 use crate::error::OpenError;
 
 /// `PRAGMA user_version` of the files this program writes.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 /// `PRAGMA application_id`: "MRAY".
 const APPLICATION_ID: i64 = 0x4d52_4159;
 /// All statements of the crate fit.
@@ -24,6 +27,8 @@ const STATEMENTS_CACHED: usize = 64;
 /// Nobody else writes, so only recovery by another connection is ever waited for.
 pub(super) const BUSY_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Those of format 1, to which the later formats only add.
+///
 /// `directory.state`: 1 probing, 2 open, 3 closing; `token` is set unless open.
 /// `entry`: a directory has no `object_id`; `creator` is null when it is the owner; `headers` and `roles` are
 /// null when empty; `mark` is the token of a removal.
@@ -73,8 +78,21 @@ CREATE TABLE record (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Opens the file for the writer; creates it when it is missing. What a killed process left in the
-/// write-ahead log is recovered here.
+/// What format 2 adds. `shard` has one row: whose file this is. `store` is null until a store with an id
+/// opens it.
+const ADDED_IN_2: &str = "
+CREATE TABLE shard (
+    name TEXT NOT NULL,
+    store BLOB
+) STRICT;
+CREATE INDEX deleted_logged ON deleted (logged_ms);
+";
+
+/// Tables of the present format.
+const TABLES_COUNT: i64 = 5;
+
+/// Opens the file for the writer; creates it when it is missing and may be created. What a killed process
+/// left in the write-ahead log is recovered here.
 pub(super) fn open_writer(
     config: &Config,
     faults: Option<&CommitFaults>,
@@ -84,14 +102,24 @@ pub(super) fn open_writer(
         path: path.clone(),
         source,
     };
-    create_file(path)?;
+    if config.may_create {
+        create_file(path)?;
+    } else if !path.try_exists().map_err(|source| OpenError::Io {
+        path: path.clone(),
+        source,
+    })? {
+        return Err(OpenError::Missing { path: path.clone() });
+    }
     let connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | NO_MUTEX)
             .map_err(sqlite)?;
-    check_format(&connection, path)?;
+    connection
+        .pragma_update(None, "synchronous", "FULL")
+        .map_err(sqlite)?;
+    check_format(&connection, config)?;
+    check_identity(&connection, config)?;
     (|| {
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "cache_size", -i64::from(config.cache_kib))?;
         tune(&connection)?;
@@ -147,35 +175,121 @@ fn create_file(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+/// Makes the tables in an empty file, and adds what a file of an older format lacks.
+fn check_format(connection: &Connection, config: &Config) -> Result<(), OpenError> {
+    let path = || config.path.clone();
     let sqlite = |source| OpenError::Sqlite {
-        path: path.to_owned(),
+        path: path(),
         source,
     };
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let found = pragma("user_version").map_err(sqlite)?;
     let application = pragma("application_id").map_err(sqlite)?;
-    let tables: i64 = connection
+    let things: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(sqlite)?;
-    if tables == 0 && found == 0 {
-        return connection
-            .execute_batch(&format!(
-                "BEGIN IMMEDIATE; {TABLES}
-                 PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;"
-            ))
-            .map_err(sqlite);
+    if things == 0 && !config.may_create {
+        return Err(OpenError::Missing { path: path() });
+    }
+    if things == 0 && found == 0 {
+        return add(connection, &[TABLES, ADDED_IN_2], config).map_err(sqlite);
     }
     if application != APPLICATION_ID {
-        return Err(OpenError::NotOurs {
-            path: path.to_owned(),
+        return Err(OpenError::NotOurs { path: path() });
+    }
+    match found {
+        FORMAT => {}
+        1 => add(connection, &[ADDED_IN_2], config).map_err(sqlite)?,
+        found if found > FORMAT => {
+            return Err(OpenError::TooNew {
+                path: path(),
+                found,
+                known: FORMAT,
+            });
+        }
+        found => {
+            let finding = format!("there never was a format {found}");
+            return Err(OpenError::Damaged {
+                path: path(),
+                finding,
+            });
+        }
+    }
+    let tables: i64 = connection
+        .query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE type = 'table' \
+             AND name IN ('directory', 'entry', 'deleted', 'record', 'shard')",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(sqlite)?;
+    if tables != TABLES_COUNT {
+        let finding = format!("{tables} of {TABLES_COUNT} tables are there");
+        return Err(OpenError::Damaged {
+            path: path(),
+            finding,
         });
     }
-    if found > FORMAT {
-        return Err(OpenError::TooNew {
-            path: path.to_owned(),
+    Ok(())
+}
+
+/// Brings the file to the present format and writes whose it is, in one transaction. A file of format 1 does
+/// not say whose it is, so it is taken for what it is opened as.
+fn add(connection: &Connection, tables: &[&str], config: &Config) -> Result<(), rusqlite::Error> {
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    transaction.execute_batch(&tables.concat())?;
+    transaction.execute(
+        "INSERT INTO shard (name, store) VALUES (?1, ?2)",
+        params![
+            config.name,
+            config.store_id.as_ref().map(|id| &id.as_bytes()[..])
+        ],
+    )?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.commit()
+}
+
+/// Refuses the file of another shard or of another store, such as one restored under the wrong name.
+fn check_identity(connection: &Connection, config: &Config) -> Result<(), OpenError> {
+    let path = || config.path.clone();
+    let sqlite = |source| OpenError::Sqlite {
+        path: path(),
+        source,
+    };
+    let damaged = |finding: &str| OpenError::Damaged {
+        path: path(),
+        finding: finding.to_owned(),
+    };
+    let row: Option<(String, Option<Vec<u8>>)> = connection
+        .query_row("SELECT name, store FROM shard", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()
+        .map_err(sqlite)?;
+    let (name, store) = row.ok_or_else(|| damaged("it does not say whose it is"))?;
+    if name != config.name {
+        return Err(OpenError::OtherShard {
+            path: path(),
+            found: name,
+            expected: config.name.clone(),
+        });
+    }
+    let Some(expected) = config.store_id else {
+        return Ok(());
+    };
+    let Some(store) = store else {
+        return connection
+            .execute("UPDATE shard SET store = ?1", [&expected.as_bytes()[..]])
+            .map(drop)
+            .map_err(sqlite);
+    };
+    let found = Uuid::from_slice(&store).map_err(|_| damaged("its store id is no uuid"))?;
+    if found != expected {
+        return Err(OpenError::OtherStore {
+            path: path(),
             found,
-            known: FORMAT,
+            expected,
         });
     }
     Ok(())

@@ -9,20 +9,27 @@
 //!
 //! When COMMIT fails, nobody knows what is on the disk: the whole group fails, every connection is closed,
 //! and the store is opened again (which recovers the write-ahead log), checked, and checkpointed before it
-//! takes more. Until that succeeds it is tried once a second, and changes are refused.
+//! takes more. Until that succeeds it is tried once a second, whether anybody asks or not, and changes and
+//! reads are refused.
+//!
+//! A full disk fails a group like anything else, but what is there can still be read: the store opens
+//! again with the log as it is. Trying means recovering, so changes are tried once a second until there is
+//! room.
 //!
 //! What would surprise: SQLite rolls a whole transaction back by itself on some errors (disk full, I/O), so
 //! after each failed change the writer looks whether its transaction is still there.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel,
+};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use libmanta::moray::MorayError;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::readers::Readers;
@@ -62,8 +69,14 @@ enum Message {
 }
 
 /// Runs a change inside the transaction and returns how to answer it once the transaction's fate is known.
-type Run = Box<dyn FnOnce(&Connection) -> Answer + Send>;
+type Run = Box<dyn FnOnce(&Connection) -> Ran + Send>;
 type Answer = Box<dyn FnOnce(Result<(), MorayError>) + Send>;
+
+struct Ran {
+    answer: Answer,
+    /// The disk was full.
+    is_full: bool,
+}
 
 struct Change {
     run: Run,
@@ -73,12 +86,14 @@ struct Change {
 impl Writer {
     /// Opens the store, recovers it if need be, opens `readers`, and starts the thread.
     pub(crate) fn start(
-        config: Config,
+        mut config: Config,
         parts: &Parts,
         readers: Arc<Readers>,
         stats: Arc<Stats>,
     ) -> Result<Self, OpenError> {
         let db = schema::open_writer(&config, parts.commit_faults.as_ref())?;
+        // From here on there is a file, and one that disappears must not be made anew.
+        config.may_create = false;
         readers.open();
         let (queue, messages) = sync_channel(config.queue_requests_max);
         let bytes_permits = (config.queue_bytes_max / PERMIT_BYTES).max(1);
@@ -88,6 +103,7 @@ impl Writer {
             db: Some(db),
             commit_faults: parts.commit_faults.clone(),
             reopen_after: Instant::now(),
+            full_until: None,
             uncheckpointed: 0,
             carried: VecDeque::new(),
             messages,
@@ -127,9 +143,14 @@ impl Writer {
         let (sender, answer) = oneshot::channel();
         let name = self.name.clone();
         let run: Run = Box::new(move |db| {
-            let result = in_savepoint(db, change).map_err(|fault| fault.into_moray(&name));
-            // The caller may have gone away; the change stays.
-            Box::new(move |commit| drop(sender.send(commit.and(result))))
+            let result = in_savepoint(db, change);
+            let is_full = matches!(&result, Err(Fault::Sqlite(error)) if is_disk_full(error));
+            let result = result.map_err(|fault| fault.into_moray(&name));
+            Ran {
+                // The caller may have gone away; the change stays.
+                answer: Box::new(move |commit| drop(sender.send(commit.and(result)))),
+                is_full,
+            }
         });
         Stats::add(&self.stats.queued, 1);
         let change = Change {
@@ -146,7 +167,7 @@ impl Writer {
         answer.await.map_err(|_| {
             unavailable(
                 &self.name,
-                "the store is down or closed, and the change was not taken",
+                "the store is down, full or closed, and the change was not taken",
             )
         })?
     }
@@ -180,6 +201,8 @@ struct Owner {
     /// `None` while the store is down.
     db: Option<Connection>,
     reopen_after: Instant,
+    /// Changes are refused until then, since a moment ago there was no room for any.
+    full_until: Option<Instant>,
     uncheckpointed: u64,
 }
 
@@ -187,7 +210,10 @@ struct Owner {
 enum Group {
     Committed,
     /// What is on the disk is unknown.
-    Failed(MorayError),
+    Failed {
+        error: MorayError,
+        is_full: bool,
+    },
 }
 
 impl Owner {
@@ -208,13 +234,25 @@ impl Owner {
         self.db = None;
     }
 
-    /// Waits for a change, then takes all that wait. True when no more will come.
+    /// Waits for a change, then takes all that wait. True when no more will come. While the store is down it
+    /// is opened again from here, since readers do not come by.
     fn collect(&mut self) -> (VecDeque<Change>, bool) {
         let mut group = std::mem::take(&mut self.carried);
         if group.is_empty() {
-            match self.messages.recv() {
-                Ok(Message::Change(change)) => group.push_back(change),
-                Ok(Message::Stop) | Err(_) => return (group, true),
+            let first = loop {
+                if self.db.is_some() {
+                    break self.messages.recv().ok();
+                }
+                let pause = self.reopen_after.saturating_duration_since(Instant::now());
+                match self.messages.recv_timeout(pause) {
+                    Ok(message) => break Some(message),
+                    Err(RecvTimeoutError::Timeout) => self.reopen(),
+                    Err(RecvTimeoutError::Disconnected) => break None,
+                }
+            };
+            match first {
+                Some(Message::Change(change)) => group.push_back(change),
+                Some(Message::Stop) | None => return (group, true),
             }
         }
         while group.len() < GROUP_MAX {
@@ -232,7 +270,8 @@ impl Owner {
         if self.db.is_none() {
             self.reopen();
         }
-        let Some(db) = &self.db else {
+        let is_full = self.full_until.is_some_and(|until| Instant::now() < until);
+        let Some(db) = self.db.as_ref().filter(|_| !is_full) else {
             // Without a transaction they cannot run; being dropped tells their callers.
             drop(group);
             Stats::sub(&self.stats.queued, taken);
@@ -251,6 +290,7 @@ impl Owner {
         self.carried = group;
         match fate {
             Group::Committed => {
+                self.full_until = None;
                 Stats::add(&self.stats.commits, u64::from(has_changed));
                 for answer in answers {
                     answer(Ok(()));
@@ -260,8 +300,8 @@ impl Owner {
                     self.checkpoint();
                 }
             }
-            Group::Failed(error) => {
-                tracing::error!(shard = self.config.name, %error, "metadata commit failed");
+            Group::Failed { error, is_full } => {
+                tracing::error!(shard = self.config.name, %error, is_full, "metadata commit failed");
                 Stats::add(&self.stats.commits_failed, 1);
                 self.db = None;
                 for answer in answers {
@@ -269,6 +309,7 @@ impl Owner {
                 }
                 self.reopen_after = Instant::now();
                 self.reopen();
+                self.full_until = is_full.then(|| Instant::now() + REOPEN_INTERVAL);
             }
         }
     }
@@ -278,9 +319,11 @@ impl Owner {
         if Instant::now() < self.reopen_after {
             return;
         }
-        self.reopen_after = Instant::now() + REOPEN_INTERVAL;
         Stats::set(&self.stats.down, 1);
-        match self.open_and_check() {
+        let opened = self.open_and_check();
+        // Counted from the end: a check that takes long must not be all that this thread does.
+        self.reopen_after = Instant::now() + REOPEN_INTERVAL;
+        match opened {
             Ok(db) => {
                 self.db = Some(db);
                 self.uncheckpointed = 0;
@@ -318,7 +361,17 @@ impl Owner {
             return Err(OpenError::Damaged { path, finding });
         }
         // Syncs everything that the recovered log holds; a disk that still fails shows here.
-        checkpoint(&db, "TRUNCATE").map_err(sqlite)?;
+        match checkpoint(&db, "TRUNCATE") {
+            Ok(_) => {}
+            // The log was synced before its pages found no room in the file. It serves reads as it is.
+            Err(error) if is_disk_full(&error) => {
+                tracing::warn!(
+                    shard = self.config.name,
+                    "disk is full, metadata is only read"
+                );
+            }
+            Err(error) => return Err(sqlite(error)),
+        }
         Ok(db)
     }
 
@@ -343,6 +396,10 @@ impl Owner {
     }
 }
 
+fn is_disk_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
 /// Frames in the log.
 fn checkpoint(db: &Connection, mode: &str) -> Result<i64, rusqlite::Error> {
     db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
@@ -363,22 +420,30 @@ fn commit(
     };
     if let Err(error) = execute("BEGIN IMMEDIATE") {
         // None has run, but the store cannot be trusted; they are answered when they are dropped.
-        let failed = Group::Failed(unavailable(shard, error));
         group.clear();
-        return failed;
+        return failed(shard, &error);
     }
     while let Some(change) = group.pop_front() {
-        answers.push((change.run)(db));
+        let ran = (change.run)(db);
+        answers.push(ran.answer);
         if db.is_autocommit() {
-            return Group::Failed(unavailable(shard, "the transaction was rolled back"));
+            return Group::Failed {
+                error: unavailable(shard, "the transaction was rolled back"),
+                is_full: ran.is_full,
+            };
         }
     }
     match execute("COMMIT") {
         Ok(_) => Group::Committed,
-        Err(error) => {
-            // The connection is closed next, which rolls back whatever is left.
-            Group::Failed(unavailable(shard, error))
-        }
+        // The connection is closed next, which rolls back whatever is left.
+        Err(error) => failed(shard, &error),
+    }
+}
+
+fn failed(shard: &str, error: &rusqlite::Error) -> Group {
+    Group::Failed {
+        error: unavailable(shard, error),
+        is_full: is_disk_full(error),
     }
 }
 
@@ -392,9 +457,9 @@ fn in_savepoint<T>(
     };
     execute("SAVEPOINT change")?;
     let result = change(db);
-    if result.is_err() {
-        // Fails only when the whole transaction is gone, which the caller of `run` sees.
-        execute("ROLLBACK TO change")?;
+    if result.is_err() && execute("ROLLBACK TO change").is_err() {
+        // The whole transaction is gone, which the caller of `run` sees. What ended it tells more.
+        return result;
     }
     execute("RELEASE change")?;
     result
