@@ -21,7 +21,7 @@ pub(crate) fn connections_max(config: &Config) -> usize {
     let affordable = (descriptors.saturating_sub(RESERVED) / PER_CONNECTION).max(1);
     let affordable = usize::try_from(affordable).unwrap_or(usize::MAX);
     if affordable < config.connections_max {
-        tracing::warn!(
+        tracing::info!(
             descriptors,
             wanted = config.connections_max,
             connections = affordable,

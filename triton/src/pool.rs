@@ -218,9 +218,19 @@ impl Pool {
         }
     }
 
-    /// Gives a ready zone to who has waited longest.
+    /// Gives a ready zone to who has waited longest. One that comes after the end is ended, or its disk would
+    /// stay mounted while shutdown waits for it.
     fn publish(&self, mut zone: Empty) {
         let mut state = self.lock();
+        if state.closed {
+            drop(state);
+            zone.live.kill();
+            if let Some(parts) = zone.live.take_parts() {
+                self.tasks
+                    .spawn_blocking_on(move || drop(parts), &self.handle);
+            }
+            return;
+        }
         while let Some(waiter) = state.waiters.pop_front() {
             match waiter.send(Ok(zone)) {
                 Err(Ok(back)) => zone = back,
