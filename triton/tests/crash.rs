@@ -309,6 +309,18 @@ async fn shutdown_ends_zones_in_use_and_waiting_ends_with_it() {
     assert_eq!(loops(directory.path()), 0);
 }
 
+/// A zone that became ready after the end used to keep its disk mounted, and shutdown to wait for it in vain.
+#[tokio::test]
+async fn shutdown_while_zones_are_being_made_leaves_no_disk() {
+    for _ in 0..5 {
+        // Returns when the first zone works; the others are being made.
+        let Site { host, directory } = Site::new(8).await;
+        within(8, "shut down", host.shutdown()).await;
+        assert_eq!(pids_of(directory.path()), [0; 0]);
+        assert_eq!(loops(directory.path()), 0);
+    }
+}
+
 #[tokio::test]
 async fn zones_are_given_first_come_first_served_and_giving_up_costs_nothing() {
     let site = Site::new(1).await;
