@@ -195,7 +195,9 @@ async fn nothing_is_acknowledged_while_records_cannot_be_written() {
         (added, store.failing.load(Ordering::SeqCst))
     };
     let healing = async {
+        let deadline = Instant::now() + support::DEADLINE;
         while store.marlin.stats().log_retries.get() < 3 {
+            assert!(Instant::now() < deadline, "the log is not tried again");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         assert_eq!(store.list(id, JobList::Inputs).await, Vec::<String>::new());
@@ -517,7 +519,10 @@ async fn records_of_archived_jobs_go_in_the_end_and_their_objects_stay() {
     store.restart_marlin().await;
     assert_eq!(store.status(job.id).await.stats, job.status.stats);
     // The clock is in milliseconds, and "before now" must come after the archive.
-    tokio::time::sleep(Duration::from_millis(5)).await;
+    let archived = std::time::SystemTime::now() + Duration::from_millis(2);
+    while std::time::SystemTime::now() < archived {
+        tokio::task::yield_now().await;
+    }
     store
         .restart_with(|config, _| config.linger = Duration::ZERO)
         .await;
