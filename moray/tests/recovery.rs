@@ -98,7 +98,7 @@ async fn a_store_that_is_down_closes_at_once() {
 }
 
 /// Runs `test` on a thread that has its mounts to itself; they are gone when it ends, whatever happens.
-/// Does nothing, and says so, when this process may not mount.
+/// Fails, and says why, when this process may not mount.
 fn with_own_mounts(test: impl FnOnce() + Send) {
     use rustix::mount::{MountPropagationFlags, mount_change};
     use rustix::thread::{UnshareFlags, unshare_unsafe};

@@ -310,11 +310,12 @@ async fn shutdown_ends_zones_in_use_and_waiting_ends_with_it() {
 }
 
 /// A zone that became ready after the end used to keep its disk mounted, and shutdown to wait for it in vain.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn shutdown_while_zones_are_being_made_leaves_no_disk() {
-    for _ in 0..5 {
+    for ready in 1..8 {
         // Returns when the first zone works; the others are being made.
         let Site { host, directory } = Site::new(8).await;
+        until("some zones are ready", || host.stats().ready >= ready).await;
         within(8, "shut down", host.shutdown()).await;
         assert_eq!(pids_of(directory.path()), [0; 0]);
         assert_eq!(loops(directory.path()), 0);
