@@ -21,7 +21,13 @@ struct Part {
     settings: &'static [(&'static str, &'static str)],
 }
 
-const PARTS: [Part; 4] = [
+const PARTS: [Part; 5] = [
+    Part {
+        name: "model",
+        package: "libmanta",
+        test: "namespace::model",
+        settings: &[("MODEL_SIZE", "large")],
+    },
     Part {
         name: "kill",
         package: "tests",
