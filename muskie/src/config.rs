@@ -17,6 +17,9 @@ pub struct Config {
     pub chunked_bytes_max: u64,
     /// Entries of a directory beyond which no object is created in it.
     pub directory_entries_max: u64,
+    /// Answer a browser's preflight from the rules stored with the entry although it is not signed. Then
+    /// anyone can read those rules, wherever they are.
+    pub cors_unsigned_preflight: bool,
     /// Oldest `Date` a request may carry.
     pub request_age_max: Duration,
     /// Furthest the date of a signed request may be from our clock, either way.
@@ -59,6 +62,7 @@ impl Default for Config {
             copies_max: 9,
             chunked_bytes_max: 51_200 << 20,
             directory_entries_max: DIRECTORY_ENTRIES_MAX,
+            cors_unsigned_preflight: false,
             request_age_max: Duration::from_secs(600),
             clock_skew_max: Duration::from_secs(300),
             upload_stall: Duration::from_secs(45),

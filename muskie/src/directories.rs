@@ -2,12 +2,12 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ORIGIN};
 use libmanta::moray::{MakeDirectory, Parent};
 
 use crate::auth::check_role_tags;
+use crate::cors::echo_origin;
 use crate::errors::{Error, Result};
-use crate::exchange::{Exchange, Head};
+use crate::exchange::Exchange;
 use crate::reply::Reply;
 use crate::request_body::RequestBody;
 use crate::storage::{Request, Target};
@@ -66,11 +66,4 @@ pub(crate) async fn remove(request: &Request<'_>, target: Target) -> Result<Repl
         .deleted_directories
         .fetch_add(1, Relaxed);
     Ok(Reply::no_content())
-}
-
-/// A page that may write may also read the answer.
-pub(crate) fn echo_origin(head: &Head, reply: &mut Reply) {
-    if let Some(origin) = head.headers.get(ORIGIN) {
-        reply.set(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-    }
 }

@@ -38,6 +38,7 @@ mod storage;
 mod conditions;
 mod content_disposition;
 mod content_type;
+mod cors;
 mod ranges;
 mod stored_headers;
 

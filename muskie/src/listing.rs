@@ -49,7 +49,7 @@ pub(crate) async fn handle(
     let mut reply = Reply::empty(StatusCode::OK);
     if let Some(directory) = &page.directory {
         exchange.found(Some(directory));
-        stored_headers::restore(&directory.headers, &head.headers, "GET", &mut reply.headers);
+        stored_headers::restore(&directory.headers, head, &mut reply.headers);
     }
     reply.set(CONTENT_TYPE, HeaderValue::from_static(DIRECTORY_TYPE));
     reply.set(

@@ -32,6 +32,8 @@ pub(crate) enum Verb {
     PutDirectory,
     PutMetadata,
     PutLink,
+    /// A browser asks what it may do.
+    Options,
 }
 
 /// The top-level directory that a path lies below.
@@ -55,7 +57,7 @@ impl Area {
     }
 }
 
-const STORAGE: [[&str; 4]; 7] = [
+const STORAGE: [[&str; 4]; 8] = [
     [
         "getstorage",
         "getpublicstorage",
@@ -93,6 +95,12 @@ const STORAGE: [[&str; 4]; 7] = [
         "putjobmetadata",
     ],
     ["putlink", "putpubliclink", "putreportslink", "putjoblink"],
+    [
+        "optionsstorage",
+        "optionspublicstorage",
+        "optionsreportsstorage",
+        "optionsjobstorage",
+    ],
 ];
 
 const OTHERS: [&str; 17] = [

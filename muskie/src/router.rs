@@ -85,6 +85,7 @@ fn storage(head: &Head, area: Area, depth: usize) -> Result<(Operation, Route)> 
         Method::GET => Verb::Get,
         Method::HEAD => Verb::Head,
         Method::DELETE => Verb::Delete,
+        Method::OPTIONS => Verb::Options,
         Method::PUT => match content_type::kind(head.header("content-type").as_deref()) {
             Kind::Directory => Verb::PutDirectory,
             Kind::Link => Verb::PutLink,
@@ -92,9 +93,10 @@ fn storage(head: &Head, area: Area, depth: usize) -> Result<(Operation, Route)> 
             Kind::Object => Verb::PutObject,
         },
         _ if area == Area::Jobs && depth == 2 => {
-            return Err(not_allowed(&head.method, "DELETE, GET, HEAD, POST, PUT"));
+            let allow = "DELETE, GET, HEAD, OPTIONS, POST, PUT";
+            return Err(not_allowed(&head.method, allow));
         }
-        _ => return Err(not_allowed(&head.method, "DELETE, GET, HEAD, PUT")),
+        _ => return Err(not_allowed(&head.method, "DELETE, GET, HEAD, OPTIONS, PUT")),
     };
     Ok((Operation::Storage(verb, area), Route::Storage(verb)))
 }
@@ -208,6 +210,7 @@ mod tests {
             ("GET", Verb::Get),
             ("HEAD", Verb::Head),
             ("DELETE", Verb::Delete),
+            ("OPTIONS", Verb::Options),
             ("PUT", Verb::PutObject),
         ] {
             for path in [
@@ -300,7 +303,7 @@ mod tests {
         assert_eq!(of("GET", "/docs/x"), Ok(Route::Redirect));
         for (method, path, expected) in [
             ("POST", "/", "GET"),
-            ("POST", "/al/stor/x", "DELETE, GET, HEAD, PUT"),
+            ("POST", "/al/stor/x", "DELETE, GET, HEAD, OPTIONS, PUT"),
             ("PATCH", "/al", "DELETE, GET, HEAD, POST, PUT"),
         ] {
             assert!(matches!(

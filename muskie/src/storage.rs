@@ -8,6 +8,7 @@ use libmanta::moray::{Lookup, Parent};
 use libmanta::{Account, Entry, ObjectKey, Root};
 
 use crate::auth::Caller;
+use crate::cors;
 use crate::directories;
 use crate::errors::{Error, Result};
 use crate::exchange::{Exchange, Head};
@@ -90,10 +91,17 @@ pub(crate) async fn handle(
     let key = path.key(request.owner.id)?;
     let access = match verb {
         Verb::Get | Verb::Head => Access::Read,
-        Verb::Delete | Verb::PutObject | Verb::PutDirectory | Verb::PutMetadata | Verb::PutLink => {
-            Access::Write
-        }
+        Verb::Delete
+        | Verb::PutObject
+        | Verb::PutDirectory
+        | Verb::PutMetadata
+        | Verb::PutLink
+        | Verb::Options => Access::Write,
     };
+    let preflight = verb == Verb::Options && request.caller.is_none();
+    if preflight && request.server.config.cors_unsigned_preflight {
+        return cors::unsigned_preflight(request, &key).await;
+    }
     // Strangers do not learn what exists.
     if request.caller.is_none() {
         request.check_access(access, &key)?;
@@ -114,6 +122,7 @@ pub(crate) async fn handle(
         Verb::PutMetadata => objects::metadata::handle(request, target, exchange, body).await,
         Verb::PutObject => Box::pin(objects::put::handle(request, target, exchange, body)).await,
         Verb::PutLink => Err(Error::SnaplinksDisabled),
+        Verb::Options => cors::preflight(request, target).await,
     }
 }
 
@@ -122,13 +131,20 @@ fn check_existence(request: &Request<'_>, verb: Verb, target: &Target) -> Result
         return Ok(());
     }
     match verb {
-        Verb::Get | Verb::Head if target.key.root().is_some() => Ok(()),
+        Verb::Get | Verb::Head | Verb::Options if target.key.root().is_some() => Ok(()),
         // Not there, and yet not to be removed.
         Verb::Delete if target.key.root() == Some(Root::Area) => Ok(()),
         Verb::Get | Verb::Head | Verb::Delete => Err(Error::NotFound {
             path: request.path(),
         }),
-        Verb::PutObject | Verb::PutDirectory | Verb::PutMetadata | Verb::PutLink => {
+        Verb::Options if !cors::asks_to_put(request.head) => Err(Error::NotFound {
+            path: request.path(),
+        }),
+        Verb::PutObject
+        | Verb::PutDirectory
+        | Verb::PutMetadata
+        | Verb::PutLink
+        | Verb::Options => {
             if target.parent == Parent::Missing {
                 let parent = request.head.path.parent().to_owned();
                 return Err(Error::DirectoryDoesNotExist { parent });

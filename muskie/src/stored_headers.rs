@@ -1,16 +1,14 @@
 //! The headers of a request that are kept with an entry, and how they come back.
 //!
 //! Everything kept is bounded, because a listing has a thousand entries in memory, and whoever may read a
-//! public directory may ask for one. Source: rest-api.md sections 3.1, 11.1, 11.2.
+//! public directory may ask for one. Source: rest-api.md sections 3.1, 11.1.
 
 use http::HeaderMap;
-use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderName, ORIGIN,
-};
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderName};
 
 use crate::errors::{Error, Result};
-use crate::{content_disposition, content_type, latin1};
+use crate::exchange::Head;
+use crate::{content_disposition, content_type, cors, latin1};
 
 /// Values of `m-` headers are taken while their sum stays below this; the rest is dropped silently.
 const USER_HEADER_BYTES_MAX: usize = 4096;
@@ -105,52 +103,17 @@ pub(crate) fn open_to_all_origins(kept: &mut Vec<(String, String)>) {
     }
 }
 
-/// Puts kept headers on the response to a read. Without an `Origin` the owner sees them as they are; with
-/// one they are the answer to a browser.
-pub(crate) fn restore(
-    kept: &[(String, String)],
-    request: &HeaderMap,
-    method: &str,
-    response: &mut HeaderMap,
-) {
-    let origin = request.get(ORIGIN);
-    let stored = |name: &HeaderName| {
-        kept.iter()
-            .find(|(kept, _)| kept == name.as_str())
-            .map(|(_, value)| value.as_str())
-    };
-    let method_allowed = stored(&ACCESS_CONTROL_ALLOW_METHODS)
-        .is_none_or(|methods| methods.split(',').any(|m| m.trim() == method));
+/// Puts kept headers on the response to a read.
+pub(crate) fn restore(kept: &[(String, String)], head: &Head, response: &mut HeaderMap) {
     for (name, value) in kept {
-        let (Ok(name), Some(value)) = (name.parse::<HeaderName>(), latin1::encode(value)) else {
-            continue;
-        };
-        if !name.as_str().starts_with("access-control-") {
-            response.insert(name, value);
+        if name.starts_with("access-control-") {
             continue;
         }
-        let Some(origin) = origin else {
-            response.insert(name, value);
-            continue;
-        };
-        if !method_allowed || name == ACCESS_CONTROL_ALLOW_HEADERS || name == ACCESS_CONTROL_MAX_AGE
-        {
-            continue;
-        }
-        if name == ACCESS_CONTROL_ALLOW_ORIGIN {
-            let wanted = latin1::decode(origin);
-            let allowed = latin1::decode(&value);
-            if allowed
-                .split(',')
-                .map(str::trim)
-                .any(|one| one == "*" || one == wanted)
-            {
-                response.insert(name, origin.clone());
-            }
-        } else if name == ACCESS_CONTROL_EXPOSE_HEADERS || name == ACCESS_CONTROL_ALLOW_METHODS {
+        if let (Ok(name), Some(value)) = (name.parse::<HeaderName>(), latin1::encode(value)) {
             response.insert(name, value);
         }
     }
+    cors::on_read(kept, head, response);
 }
 
 #[cfg(test)]
@@ -193,38 +156,5 @@ mod tests {
     fn a_repeated_header_is_one_list() {
         let kept = collect(&map(&[("m-a", "1"), ("m-a", "2")]));
         assert_eq!(kept, [("m-a".to_owned(), "1, 2".to_owned())]);
-    }
-
-    fn restored(kept: &[(&str, &str)], origin: Option<&str>) -> HeaderMap {
-        let kept: Vec<_> = kept
-            .iter()
-            .map(|(n, v)| (n.to_string(), v.to_string()))
-            .collect();
-        let request = origin.map_or_else(HeaderMap::new, |origin| map(&[("origin", origin)]));
-        let mut response = HeaderMap::new();
-        restore(&kept, &request, "GET", &mut response);
-        response
-    }
-
-    #[test]
-    fn browsers_see_what_concerns_them() {
-        let kept = [
-            ("access-control-allow-origin", "http://a, http://b"),
-            ("access-control-max-age", "5"),
-            ("access-control-expose-headers", "m-x"),
-            ("m-x", "1"),
-        ];
-        assert_eq!(restored(&kept, None).len(), 4);
-        let seen = restored(&kept, Some("http://b"));
-        assert_eq!(seen["access-control-allow-origin"], "http://b");
-        assert!(seen.contains_key("access-control-expose-headers") && seen.contains_key("m-x"));
-        assert!(!seen.contains_key("access-control-max-age"));
-        let stranger = restored(&kept, Some("http://c"));
-        assert!(!stranger.contains_key("access-control-allow-origin"));
-        let put_only = [
-            ("access-control-allow-origin", "*"),
-            ("access-control-allow-methods", "PUT"),
-        ];
-        assert!(restored(&put_only, Some("http://c")).is_empty());
     }
 }

@@ -81,7 +81,7 @@ async fn respond(
         });
     }
     let mut reply = Reply::empty(StatusCode::OK);
-    stored_headers::restore(&entry.headers, &head.headers, "GET", &mut reply.headers);
+    stored_headers::restore(&entry.headers, head, &mut reply.headers);
     reply.set(
         DURABILITY_LEVEL.clone(),
         HeaderValue::from(object.copies.len()),

@@ -7,7 +7,7 @@ use crate::auth::check_role_tags;
 use crate::conditions;
 use crate::content_disposition;
 use crate::content_type;
-use crate::directories::echo_origin;
+use crate::cors::echo_origin;
 use crate::errors::{Error, Result};
 use crate::exchange::Exchange;
 use crate::reply::Reply;

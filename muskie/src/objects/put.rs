@@ -20,7 +20,7 @@ use crate::auth::check_role_tags;
 use crate::conditions;
 use crate::content_disposition;
 use crate::content_type;
-use crate::directories::echo_origin;
+use crate::cors::echo_origin;
 use crate::errors::{Error, Result};
 use crate::exchange::{Exchange, Head};
 use crate::objects::metadata::ABOUT_BYTES;

@@ -56,10 +56,15 @@ async fn what_has_no_route_is_refused_before_anyone_is_asked_who_they_are() {
         refused.refused(404, "ResourceNotFound", &message);
     }
     for (method, path, allow) in [
-        ("POST", "/alice/stor/x", "DELETE, GET, HEAD, PUT"),
-        ("OPTIONS", "/alice/stor/x", "DELETE, GET, HEAD, PUT"),
-        ("PATCH", "/alice/jobs", "DELETE, GET, HEAD, POST, PUT"),
-        ("BREW", "/alice/public/x", "DELETE, GET, HEAD, PUT"),
+        ("POST", "/alice/stor/x", "DELETE, GET, HEAD, OPTIONS, PUT"),
+        ("OPTIONS", "/", "GET"),
+        ("OPTIONS", "/alice", "DELETE, GET, HEAD, POST, PUT"),
+        (
+            "PATCH",
+            "/alice/jobs",
+            "DELETE, GET, HEAD, OPTIONS, POST, PUT",
+        ),
+        ("BREW", "/alice/public/x", "DELETE, GET, HEAD, OPTIONS, PUT"),
         ("POST", "/", "GET"),
         ("PUT", "/alice/jobs/x/live/in", "GET, POST"),
         ("GET", "/alice/jobs/x/live/cancel", "POST"),

@@ -11,6 +11,7 @@ mod authentication;
 mod bad_input;
 mod conditions;
 mod connections;
+mod cors;
 mod directories;
 mod faults;
 mod jobs;
