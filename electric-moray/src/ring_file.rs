@@ -64,7 +64,7 @@ struct Stored {
     vnodes: u32,
     algorithm: Algorithm,
     #[serde(rename = "pnodeToVnodeMap")]
-    slots_of: BTreeMap<String, BTreeMap<u32, u32>>,
+    vnodes_of: BTreeMap<String, BTreeMap<u32, u32>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -80,7 +80,7 @@ impl Ring {
     /// before this returns. Refuses a stored ring for other shards. Blocks on the disk.
     pub fn load_or_create(
         path: &Path,
-        slots: u32,
+        vnodes: u32,
         shards: &[String],
     ) -> Result<Self, RingFileError> {
         let io = |source| RingFileError::Io {
@@ -91,7 +91,7 @@ impl Ring {
             path: path.to_owned(),
             source,
         };
-        let wanted = Self::new(slots, shards).map_err(ring)?;
+        let wanted = Self::new(vnodes, shards).map_err(ring)?;
         match fs::read(path) {
             Ok(bytes) => {
                 let stored = decode(path, &bytes)?;
@@ -115,20 +115,20 @@ impl Ring {
 }
 
 fn encode(ring: &Ring) -> Vec<u8> {
-    let mut slots_of: BTreeMap<String, BTreeMap<u32, u32>> = BTreeMap::new();
-    for (slot, shard) in (0..).zip(&ring.shard_of) {
+    let mut vnodes_of: BTreeMap<String, BTreeMap<u32, u32>> = BTreeMap::new();
+    for (vnode, shard) in (0..).zip(&ring.shard_of) {
         let name = ring.shards[*shard as usize].clone();
-        slots_of.entry(name).or_default().insert(slot, 1);
+        vnodes_of.entry(name).or_default().insert(vnode, 1);
     }
     let stored = Stored {
         version: VERSION.to_owned(),
-        vnodes: ring.slots(),
+        vnodes: ring.vnodes(),
         algorithm: Algorithm {
             name: ALGORITHM.to_owned(),
             max: "f".repeat(64),
             vnode_hash_interval: ring.interval_hex(),
         },
-        slots_of,
+        vnodes_of,
     };
     let mut bytes =
         serde_json::to_vec(&stored).expect("a ring has string keys: checked by its type");
@@ -148,12 +148,12 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<Ring, RingFileError> {
             algorithm: stored.algorithm.name,
         });
     }
-    let slots_of = stored
-        .slots_of
+    let vnodes_of = stored
+        .vnodes_of
         .into_iter()
-        .map(|(shard, slots)| (shard, slots.into_keys().collect()))
+        .map(|(shard, vnodes)| (shard, vnodes.into_keys().collect()))
         .collect();
-    Ring::from_map(stored.vnodes, &slots_of).map_err(|source| RingFileError::Ring {
+    Ring::from_map(stored.vnodes, &vnodes_of).map_err(|source| RingFileError::Ring {
         path: path.to_owned(),
         source,
     })
@@ -183,10 +183,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ring.json");
         let made = Ring::load_or_create(&path, 100, &shards()).unwrap();
-        // The stored layout wins over the wanted number of slots.
+        // The stored layout wins over the wanted number of vnodes.
         let read = Ring::load_or_create(&path, 7, &shards()).unwrap();
         assert_eq!(made, read);
-        assert_eq!(read.slots(), 100);
+        assert_eq!(read.vnodes(), 100);
     }
 
     #[test]

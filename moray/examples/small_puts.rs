@@ -35,7 +35,7 @@ async fn main() {
         })
         .collect();
     let names: Vec<_> = shards.iter().map(|s| s.name().to_owned()).collect();
-    let ring = Ring::new(Ring::SLOTS_DEFAULT, &names).expect("a ring");
+    let ring = Ring::new(Ring::VNODES_DEFAULT, &names).expect("a ring");
     let as_ports = shards
         .iter()
         .map(|s| Arc::clone(s) as Arc<dyn Shard>)

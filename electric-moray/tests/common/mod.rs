@@ -47,7 +47,7 @@ fn route(
     mut wrap: impl FnMut(Arc<dyn Shard>) -> Arc<dyn Shard>,
 ) -> Router {
     let names: Vec<_> = shards.iter().map(|shard| shard.name().to_owned()).collect();
-    let ring = Ring::new(Ring::SLOTS_DEFAULT, &names).unwrap();
+    let ring = Ring::new(Ring::VNODES_DEFAULT, &names).unwrap();
     let shards = shards
         .iter()
         .map(|shard| wrap(Arc::clone(shard) as Arc<dyn Shard>))

@@ -86,7 +86,7 @@ pub(crate) async fn start_wrapped(
             shard
         })
         .collect();
-    let ring = Ring::new(Ring::SLOTS_DEFAULT, &names).unwrap();
+    let ring = Ring::new(Ring::VNODES_DEFAULT, &names).unwrap();
     let moray = Arc::new(Router::new(ring, shards).unwrap());
     let makos: Vec<_> = (1..=3)
         .map(|n| {
