@@ -24,7 +24,7 @@ pub struct ObjectKey(Arc<str>);
 /// Which of the directories that always exist a key is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Root {
-    /// `/:login/stor`, `public`, `reports` or `jobs`.
+    /// `/:login/stor`, `public`, `reports`, `jobs` or `uploads`.
     Area,
     /// `/:login/jobs/:id/stor`: the output area of a job.
     JobOutput,
@@ -35,8 +35,11 @@ pub enum Root {
 #[error("not a valid object key")]
 pub struct InvalidKey;
 
-/// The top-level directories of an account, sorted by name.
-pub const AREAS: [&str; 4] = ["jobs", "public", "reports", "stor"];
+/// The top-level directories of an account, sorted by name. Which of them a client sees is the API's to
+/// say.
+pub const AREAS: [&str; 5] = ["jobs", "public", "reports", "stor", UPLOADS];
+
+const UPLOADS: &str = "uploads";
 
 impl ObjectKey {
     /// A key from its account and the decoded names below it.
@@ -149,6 +152,13 @@ impl ObjectKey {
     pub fn is_public(&self) -> bool {
         self.names().next() == Some("public")
     }
+
+    /// `/:login/uploads` or below: parts of multipart uploads, which a client sees only where those are
+    /// enabled.
+    #[must_use]
+    pub fn is_upload(&self) -> bool {
+        self.names().next() == Some(UPLOADS)
+    }
 }
 
 impl TryFrom<String> for ObjectKey {
@@ -213,6 +223,9 @@ mod tests {
     fn roots_are_the_areas_and_the_output_area_of_a_job() {
         assert_eq!(key("/stor").root(), Some(Root::Area));
         assert_eq!(key("/jobs").root(), Some(Root::Area));
+        assert_eq!(key("/uploads").root(), Some(Root::Area));
+        assert!(key("/uploads").is_upload() && key("/uploads/0/x").is_upload());
+        assert!(!key("/stor/uploads").is_upload());
         assert_eq!(key("/other").root(), None);
         assert_eq!(
             key(&format!("/jobs/{OWNER}/stor")).root(),
