@@ -28,7 +28,8 @@ pub trait Namespace: Send + Sync + fmt::Debug {
     async fn lookup(&self, key: &ObjectKey) -> Result<Lookup, MorayError>;
 
     /// Creates or overwrites an object. An entry that was replaced goes to the delete log in the same
-    /// transaction. The parent must exist, the entry must not be a directory, the condition must hold.
+    /// transaction. The parent must exist, the entry must not be a directory, the condition must hold, and
+    /// so must what [`PutObject::also`] expects.
     async fn put_object(&self, put: PutObject) -> Result<Replaced, NamespaceError>;
 
     /// Creates a directory. An existing one gets the headers and roles if they differ, and is otherwise
@@ -76,6 +77,9 @@ pub struct PutObject {
     pub condition: Condition,
     /// Refuse, overwrites as well, when the directory holds more entries than this already.
     pub directory_entries_max: u64,
+    /// A record written in the same transaction as the entry, or neither is. Its route must be the entry's
+    /// [`ObjectKey::entry_route`], so that both lie in one shard.
+    pub also: Option<Write>,
 }
 
 #[derive(Clone, Debug)]
@@ -162,6 +166,9 @@ pub enum NamespaceError {
     DirectoryFull,
     #[error("directories that always exist cannot be removed")]
     IsRoot,
+    /// [`PutObject::also`] is not as it expects, or would lie in another shard than the entry.
+    #[error("the record written with the entry is not as the write expects it")]
+    AlsoConflict,
     #[error(transparent)]
     Precondition(#[from] PreconditionFailed),
     #[error(transparent)]

@@ -277,7 +277,10 @@ fn child_bytes(child: &Child) -> usize {
     STEP_BYTES
         + key
         + match child {
-            Child::Object(put) => headers_bytes(&put.entry.headers),
+            Child::Object(put) => {
+                let also = put.also.as_ref().and_then(|write| write.value.as_ref());
+                headers_bytes(&put.entry.headers) + also.map_or(0, Vec::len)
+            }
             Child::Directory(make) => headers_bytes(&make.headers),
         }
 }

@@ -499,6 +499,8 @@ impl Error {
                 path: text(),
             },
             NamespaceError::Precondition(why) => Self::Precondition(why),
+            // Whoever writes a record with an entry settles this first; what is left is a lost race.
+            NamespaceError::AlsoConflict => Self::ServiceUnavailable,
             NamespaceError::Moray(why) => why.into(),
         }
     }

@@ -7,8 +7,8 @@ use libmanta::moray::{
     NamespaceError, Only, Order, Parent, PutObject, Record, RecordKey, Update, Write,
 };
 use libmanta::{
-    AccountId, Condition, Entry, EntryKind, EtagList, Object, ObjectId, ObjectKey, StorageId,
-    Timestamp,
+    AREAS, AccountId, Condition, Entry, EntryKind, EtagList, Object, ObjectId, ObjectKey,
+    StorageId, Timestamp,
 };
 use uuid::Uuid;
 
@@ -24,6 +24,7 @@ pub async fn conforms(moray: &dyn Moray) {
     only_empty_directories_are_removed(moray).await;
     listings_are_ordered_paged_and_filtered(moray).await;
     full_directories_take_no_more(moray).await;
+    a_record_is_written_with_an_object_or_neither(moray).await;
     the_delete_log_keeps_what_nobody_needs(moray).await;
     records_are_kept_with_their_etags(moray).await;
     records_are_scanned_in_order(moray).await;
@@ -66,6 +67,7 @@ pub fn put(entry: Entry) -> PutObject {
         entry,
         condition: Condition::default(),
         directory_entries_max: DIRECTORY_ENTRIES_MAX,
+        also: None,
     }
 }
 
@@ -216,7 +218,7 @@ pub async fn parents_must_be_directories(moray: &dyn Moray) {
 
 pub async fn roots_always_exist(moray: &dyn Moray) {
     let owner = AccountId::random();
-    for area in ["stor", "public", "reports", "jobs"] {
+    for area in AREAS {
         let root = key(owner, area);
         let page = moray.list(&listing(root.clone())).await.expect("list");
         assert_eq!((page.directory, page.entries_total), (None, 0));
@@ -595,6 +597,82 @@ pub async fn full_directories_take_no_more(moray: &dyn Moray) {
         .put_object(put_at_most("stor/3", 2))
         .await
         .expect("put");
+}
+
+pub async fn a_record_is_written_with_an_object_or_neither(moray: &dyn Moray) {
+    let owner = AccountId::random();
+    let create_only = Condition {
+        if_none_match: Some(EtagList("*".into())),
+        ..Condition::default()
+    };
+    // The first child of its directory, and one of a directory that has some.
+    for (n, path) in ["stor/x", "stor/x2", "stor/d/x"].into_iter().enumerate() {
+        if n == 2 {
+            let made = moray.make_directory(mkdir(key(owner, "stor/d"))).await;
+            made.expect("mkdir");
+        }
+        let name = key(owner, path);
+        let also = record_key("suite", name.entry_route(), &name.to_string());
+        let with = |entry: &Entry, value: Option<&[u8]>, expect| PutObject {
+            also: Some(write(&also, value, expect)),
+            ..put(entry.clone())
+        };
+        let (first, second) = (object(name.clone()), object(name.clone()));
+
+        let refused = moray
+            .put_object(with(&first, Some(b"1"), Expect::Etag(7)))
+            .await;
+        assert_eq!(refused, Err(NamespaceError::AlsoConflict), "{path}");
+        assert_eq!(moray.lookup(&name).await.expect("lookup").entry, None);
+        assert_eq!(record(moray, &also).await, None);
+
+        moray
+            .put_object(with(&first, Some(b"1"), Expect::Absent))
+            .await
+            .expect("put");
+        let kept = record(moray, &also).await.expect("the record is there");
+        assert_eq!(kept.value, b"1");
+
+        // A record that is not as expected keeps the entry, and logs nothing.
+        let refused = moray
+            .put_object(with(&second, Some(b"2"), Expect::Absent))
+            .await;
+        assert_eq!(refused, Err(NamespaceError::AlsoConflict), "{path}");
+        // An entry that is not as expected keeps the record.
+        let refused = moray
+            .put_object(PutObject {
+                condition: create_only.clone(),
+                ..with(&second, Some(b"2"), Expect::Etag(kept.etag))
+            })
+            .await;
+        assert!(
+            matches!(refused, Err(NamespaceError::Precondition(_))),
+            "{refused:?}"
+        );
+        let entry = moray.lookup(&name).await.expect("lookup").entry;
+        assert_eq!(entry.as_ref(), Some(&first), "{path}");
+        assert_eq!(record(moray, &also).await, Some(kept.clone()), "{path}");
+        assert_eq!(logged(moray, &[id(&first), id(&second)]).await, 0);
+
+        let replaced = moray
+            .put_object(with(&second, None, Expect::Etag(kept.etag)))
+            .await
+            .expect("put");
+        assert_eq!(replaced.before, Some(first));
+        assert_eq!(record(moray, &also).await, None);
+
+        // A record that might lie in another shard is never written.
+        let elsewhere = record_key("suite", name.row_route(), "x");
+        let stray = PutObject {
+            also: Some(write(&elsewhere, Some(b"1"), Expect::Anything)),
+            ..put(object(name.clone()))
+        };
+        let refused = moray.put_object(stray).await;
+        assert_eq!(refused, Err(NamespaceError::AlsoConflict), "{path}");
+        let entry = moray.lookup(&name).await.expect("lookup").entry;
+        assert_eq!(entry, Some(second));
+        assert_eq!(record(moray, &elsewhere).await, None);
+    }
 }
 
 /// How many log entries there are for `objects`; shards are shared with other tests.

@@ -325,6 +325,7 @@ async fn commit(
         entry,
         condition,
         directory_entries_max,
+        also: None,
     };
     match server.moray.put_object(put).await {
         Ok(replaced) => Ok(replaced),

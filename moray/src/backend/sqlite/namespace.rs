@@ -2,13 +2,13 @@
 //! [`libmanta::namespace`], store what it returned. Whether a step may happen is never decided here.
 
 use libmanta::moray::shard::{Admit, Child, Inserted};
-use libmanta::moray::{MakeDirectory, NamespaceError, PutObject, Replaced, Update};
+use libmanta::moray::{MakeDirectory, NamespaceError, PutObject, Replaced, Update, Write};
 use libmanta::namespace::{Admission, Close, Mark, Row, Slot, Token, Unsettled};
 use libmanta::{Condition, Entry, EntryKind, ObjectKey, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::delete_log;
 use super::entry_row::{self, Decoder, Parent, SELECT_ENTRY, UPSERT};
+use super::{delete_log, records};
 use crate::error::Fault;
 
 /// Numbers of `directory.state`.
@@ -188,6 +188,11 @@ fn write_child(
             if let Err(refused) = check_put(row, put, current.as_ref()) {
                 return Ok(Err(refused));
             }
+            if let Some(also) = &put.also
+                && !write_also(db, &put.entry.key, also)?
+            {
+                return Ok(Err(NamespaceError::AlsoConflict));
+            }
             replace(db, directory, current, put.entry.clone(), now).map(Ok)
         }
         Child::Directory(make) => {
@@ -221,6 +226,13 @@ fn check_put(row: Row, put: &PutObject, current: Option<&Entry>) -> Result<(), N
         }
         _ => Ok(()),
     }
+}
+
+/// Writes the record that comes with an entry; false, and nothing is written, if it is not as expected.
+fn write_also(db: &Connection, entry: &ObjectKey, also: &Write) -> Result<bool, Fault> {
+    // Another route may belong to another shard, where nobody would find the record.
+    Ok(also.key.route == entry.entry_route()
+        && records::batch(db, std::slice::from_ref(also))?.is_ok())
 }
 
 /// Writes `after` where `before` was. The bytes of what is gone for ever go to the delete log.
