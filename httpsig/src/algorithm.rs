@@ -10,7 +10,7 @@ use std::fmt;
 pub enum Scheme {
     /// RSA, PKCS#1 v1.5.
     Rsa,
-    /// DSA. The name is understood so that it can be refused properly; there are no keys for it.
+    /// DSA, signatures in DER.
     Dsa,
     /// ECDSA over whatever curve the key has, signatures in DER.
     Ecdsa,

@@ -6,12 +6,17 @@
 //! may be and what is cached are decided by the callers.
 //!
 //! `ring` does the work wherever it can. RustCrypto takes the rest: P-521, the hash and curve pairs that
-//! `ring` leaves out, SHA-1 signing, RSA keys below 2048 bits, and key generation.
+//! `ring` leaves out, SHA-1 signing, RSA keys below 2048 bits, DSA, and key generation.
+//!
+//! A signed URL carries the same in its query: [`Presigned`] for the server, [`UnsignedUrl`] for clients.
 
 mod algorithm;
 mod authorization;
+mod presigned;
 mod signing_string;
+mod unsigned_url;
 
+mod dsa_key;
 mod fingerprint;
 mod pem;
 mod public_key;
@@ -28,9 +33,11 @@ pub use algorithm::{Algorithm, AlgorithmError, Hash, Scheme};
 pub use authorization::{Authorization, ParseError};
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use generate::{GenerateError, GeneratedKey, generate};
+pub use presigned::{Presigned, PresignedError, encode_query, presigned_text};
 pub use private_key::PrivateKey;
 pub use public_key::{KeyError, PublicKey};
 pub use sign::SignError;
 pub use signing_string::{MissingHeader, signing_string};
 pub use ssh_signature::{SshSignatureError, decode_ssh_signature};
+pub use unsigned_url::{UnsignedUrl, UrlRequest};
 pub use verify::VerifyError;

@@ -11,6 +11,7 @@
 
 use rsa::BigUint;
 
+use crate::dsa_key::{DsaPrivate, DsaPublic};
 use crate::public_key::{KeyError, PublicKey};
 use crate::wire::Fields;
 
@@ -24,6 +25,7 @@ pub(crate) struct OpensshKey {
 
 pub(crate) enum OpensshSecret {
     Rsa(Box<rsa::RsaPrivateKey>),
+    Dsa(Box<DsaPrivate>),
     Ecdsa(Vec<u8>),
     Ed25519(Vec<u8>),
 }
@@ -87,6 +89,13 @@ fn read_private<'a>(fields: &mut Fields<'a>) -> Option<(OpensshSecret, &'a [u8])
             let primes = vec![number()?, number()?];
             let key = rsa::RsaPrivateKey::from_components(n, e, d, primes).ok()?;
             OpensshSecret::Rsa(Box::new(key))
+        }
+        b"ssh-dss" => {
+            let mut number = || fields.positive();
+            let (p, q, g) = (number()?, number()?, number()?);
+            let (y, x) = (number()?, number()?);
+            let public = DsaPublic::new(p, q, g, y).ok()?;
+            OpensshSecret::Dsa(Box::new(DsaPrivate::new(&public, x).ok()?))
         }
         b"ssh-ed25519" => {
             fields.string()?;

@@ -12,6 +12,7 @@ use rsa::pkcs8::der::asn1::OctetStringRef;
 use rsa::traits::PublicKeyParts as _;
 use sec1::EcPrivateKey;
 
+use crate::dsa_key::DsaPrivate;
 use crate::openssh_private::{self, OpensshSecret};
 use crate::pem::find_key_block;
 use crate::public_key::{KeyError, OID_DSA, OID_EC, OID_ED25519, OID_RSA, PublicKey, check_curve};
@@ -29,6 +30,7 @@ pub(crate) enum Secret {
         key: Box<rsa::RsaPrivateKey>,
         fast: Option<Box<RsaKeyPair>>,
     },
+    Dsa(Box<DsaPrivate>),
     P256(p256::ecdsa::SigningKey),
     P384(p384::ecdsa::SigningKey),
     P521(p521::ecdsa::SigningKey),
@@ -36,7 +38,7 @@ pub(crate) enum Secret {
 }
 
 impl PrivateKey {
-    /// Reads a key file: OpenSSH, PKCS#8, PKCS#1 or SEC1, in PEM armour.
+    /// Reads a key file: OpenSSH, PKCS#8, PKCS#1, SEC1 or the old form of DSA, in PEM armour.
     ///
     /// `Encrypted` when it needs a passphrase, whichever of the three ways it is protected.
     pub fn parse(text: &str) -> Result<PrivateKey, KeyError> {
@@ -57,7 +59,7 @@ impl PrivateKey {
             "PRIVATE KEY" => from_pkcs8(&der),
             "RSA PRIVATE KEY" => from_pkcs1(&der),
             "EC PRIVATE KEY" => from_sec1(&der, None),
-            "DSA PRIVATE KEY" => Err(KeyError::Unsupported("DSA".to_owned())),
+            "DSA PRIVATE KEY" => DsaPrivate::from_traditional(&der).map(PrivateKey::from_dsa),
             "PUBLIC KEY" | "RSA PUBLIC KEY" => Err(KeyError::NotPrivate),
             _ => Err(KeyError::UnknownFormat),
         }
@@ -77,6 +79,13 @@ impl PrivateKey {
             },
             public,
         })
+    }
+
+    pub(crate) fn from_dsa(key: DsaPrivate) -> PrivateKey {
+        PrivateKey {
+            public: PublicKey::from_dsa(key.public()),
+            secret: Secret::Dsa(Box::new(key)),
+        }
     }
 
     /// The public half, with the comment of the file if it has one.
@@ -99,6 +108,7 @@ fn from_openssh(der: &[u8]) -> Result<PrivateKey, KeyError> {
     let file = openssh_private::read(der)?;
     let private = match file.secret {
         OpensshSecret::Rsa(key) => PrivateKey::from_rsa(*key)?,
+        OpensshSecret::Dsa(key) => PrivateKey::from_dsa(*key),
         OpensshSecret::Ecdsa(scalar) => from_scalar(&Zeroizing::new(scalar))?,
         OpensshSecret::Ed25519(seed) => from_seed(&Zeroizing::new(seed))?,
     };
@@ -122,7 +132,7 @@ fn from_pkcs8(der: &[u8]) -> Result<PrivateKey, KeyError> {
                 .map_err(|_| KeyError::Malformed("Ed25519"))?;
             from_seed(seed.as_bytes())
         }
-        OID_DSA => Err(KeyError::Unsupported("DSA".to_owned())),
+        OID_DSA => DsaPrivate::from_pkcs8(&info).map(PrivateKey::from_dsa),
         other => Err(KeyError::Unsupported(other.to_string())),
     }
 }

@@ -13,6 +13,7 @@ use rsa::pkcs8::der::Decode as _;
 use rsa::pkcs8::{ObjectIdentifier, SubjectPublicKeyInfoRef};
 
 use crate::algorithm::{Algorithm, Hash, Scheme};
+use crate::dsa_key::DsaPublic;
 use crate::fingerprint::Fingerprint;
 use crate::pem::find_key_block;
 use crate::wire::{Fields, put_positive, put_string};
@@ -45,6 +46,7 @@ pub struct PublicKey {
 #[derive(Clone, Eq, PartialEq)]
 pub(crate) enum Material {
     Rsa { n: Vec<u8>, e: Vec<u8> },
+    Dsa(Box<DsaPublic>),
     P256(Vec<u8>),
     P384(Vec<u8>),
     P521(Vec<u8>),
@@ -55,6 +57,7 @@ impl Material {
     fn ssh_name(&self) -> &'static str {
         match self {
             Material::Rsa { .. } => "ssh-rsa",
+            Material::Dsa(_) => "ssh-dss",
             Material::P256(_) => "ecdsa-sha2-nistp256",
             Material::P384(_) => "ecdsa-sha2-nistp384",
             Material::P521(_) => "ecdsa-sha2-nistp521",
@@ -107,7 +110,7 @@ impl PublicKey {
         let (Some(kind), Some(encoded)) = (words.next(), words.next()) else {
             return Err(KeyError::UnknownFormat);
         };
-        if kind == "ssh-dss" || kind.starts_with("sk-") || kind.contains("-cert-v01@") {
+        if kind.starts_with("sk-") || kind.contains("-cert-v01@") {
             return Err(KeyError::Unsupported(kind.to_owned()));
         }
         let wire = STANDARD
@@ -130,6 +133,11 @@ impl PublicKey {
                 let e = fields.positive().ok_or(malformed.clone())?;
                 let n = fields.positive().ok_or(malformed.clone())?;
                 PublicKey::from_rsa(n, e)?
+            }
+            b"ssh-dss" => {
+                let mut number = || fields.positive().ok_or(malformed.clone());
+                let (p, q, g, y) = (number()?, number()?, number()?, number()?);
+                PublicKey::from_dsa(DsaPublic::new(p, q, g, y)?)
             }
             b"ssh-ed25519" => {
                 let key = fields.string().and_then(|key| key.try_into().ok());
@@ -193,6 +201,10 @@ impl PublicKey {
         Ok(PublicKey::new(material))
     }
 
+    pub(crate) fn from_dsa(key: DsaPublic) -> PublicKey {
+        PublicKey::new(Material::Dsa(Box::new(key)))
+    }
+
     pub(crate) fn from_ed25519(key: [u8; 32]) -> PublicKey {
         PublicKey::new(Material::Ed25519(key))
     }
@@ -216,7 +228,11 @@ impl PublicKey {
                     .map_err(|_| KeyError::Malformed("Ed25519"))?;
                 Ok(PublicKey::from_ed25519(key))
             }
-            OID_DSA => Err(KeyError::Unsupported("DSA".to_owned())),
+            OID_DSA => {
+                let parameters = spki.algorithm.parameters_any();
+                let parameters = parameters.map_err(|_| KeyError::Malformed("SPKI"))?;
+                Ok(PublicKey::from_dsa(DsaPublic::from_spki(parameters, bits)?))
+            }
             other => Err(KeyError::Unsupported(other.to_string())),
         }
     }
@@ -289,6 +305,7 @@ impl PublicKey {
     pub fn scheme(&self) -> Scheme {
         match self.material {
             Material::Rsa { .. } => Scheme::Rsa,
+            Material::Dsa(_) => Scheme::Dsa,
             Material::P256(_) | Material::P384(_) | Material::P521(_) => Scheme::Ecdsa,
             Material::Ed25519(_) => Scheme::Ed25519,
         }
@@ -297,8 +314,11 @@ impl PublicKey {
     /// What clients sign with when nobody says otherwise; it is also what ssh-agent can do for the key.
     #[must_use]
     pub fn default_algorithm(&self) -> Algorithm {
-        match self.material {
+        match &self.material {
             Material::Rsa { .. } => Algorithm::new(Scheme::Rsa, Hash::Sha256),
+            // The kind that ssh-keygen made knows nothing else, in ssh-agent least of all.
+            Material::Dsa(key) if key.bits() <= 1024 => Algorithm::new(Scheme::Dsa, Hash::Sha1),
+            Material::Dsa(_) => Algorithm::new(Scheme::Dsa, Hash::Sha256),
             Material::P256(_) => Algorithm::new(Scheme::Ecdsa, Hash::Sha256),
             Material::P384(_) => Algorithm::new(Scheme::Ecdsa, Hash::Sha384),
             Material::P521(_) => Algorithm::new(Scheme::Ecdsa, Hash::Sha512),
@@ -344,6 +364,11 @@ fn encode_wire(name: &str, material: &Material) -> Vec<u8> {
         Material::Rsa { n, e } => {
             put_positive(&mut wire, e);
             put_positive(&mut wire, n);
+        }
+        Material::Dsa(key) => {
+            for number in key.numbers() {
+                put_positive(&mut wire, &number);
+            }
         }
         Material::P256(point) | Material::P384(point) | Material::P521(point) => {
             put_string(&mut wire, name.trim_start_matches("ecdsa-sha2-").as_bytes());

@@ -30,6 +30,7 @@ impl PrivateKey {
         let hash = algorithm.hash();
         match &self.secret {
             Secret::Rsa { key, fast } => sign_rsa(key, fast.as_deref(), hash, message),
+            Secret::Dsa(key) => key.sign(hash, message).ok_or(SignError::Failed),
             Secret::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
             Secret::P256(key) => {
                 let signature: p256::ecdsa::Signature = key

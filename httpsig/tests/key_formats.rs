@@ -17,8 +17,8 @@ fn public_of(name: &str) -> PublicKey {
     PublicKey::parse_openssh(&line).unwrap_or_else(|error| panic!("{name}.pub: {error}"))
 }
 
-const ALL: [&str; 7] = [
-    "rsa1024", "rsa2048", "rsa3072", "p256", "p384", "p521", "ed25519",
+const ALL: [&str; 9] = [
+    "rsa1024", "rsa2048", "rsa3072", "p256", "p384", "p521", "ed25519", "dsa1024", "dsa2048",
 ];
 
 #[test]
@@ -48,7 +48,7 @@ fn public_files_of_every_format_are_the_same_key() {
         let mut files = vec![format!("{name}.spki.pub.pem")];
         if name.starts_with("rsa") {
             files.push(format!("{name}.pkcs1.pub.pem"));
-        } else {
+        } else if name.starts_with('p') {
             files.push(format!("{name}.compressed.pub.pem"));
         }
         for file in files {
@@ -69,6 +69,19 @@ fn private_files_of_every_format_are_the_same_key() {
         let mut files = vec![format!("{name}.openssh")];
         match name {
             "ed25519" => {}
+            // SSH knows no other size than 1024.
+            "dsa2048" => {
+                files = vec![
+                    format!("{name}.pkcs8.pem"),
+                    format!("{name}.traditional.pem"),
+                ];
+            }
+            "dsa1024" => {
+                files.extend([
+                    format!("{name}.pkcs8.pem"),
+                    format!("{name}.traditional.pem"),
+                ]);
+            }
             rsa if rsa.starts_with("rsa") => {
                 files.extend([format!("{name}.pkcs8.pem"), format!("{name}.pkcs1.pem")]);
             }
@@ -114,9 +127,6 @@ fn what_cannot_be_used_says_why() {
     };
     let private = |file: &str| PrivateKey::parse(&fixture(file)).map(drop);
     let public = |file: &str| PublicKey::parse(&fixture(file)).map(drop);
-    assert_eq!(unsupported(private("dsa.pkcs8.pem")), "DSA");
-    assert_eq!(unsupported(public("dsa.spki.pub.pem")), "DSA");
-    assert_eq!(unsupported(public("dsa.pub")), "ssh-dss");
     assert!(unsupported(private("secp256k1.sec1.pem")).starts_with("curve "));
     assert!(unsupported(public("secp256k1.spki.pub.pem")).starts_with("curve "));
     assert_eq!(private("rsa2048.pub"), Err(KeyError::NotPrivate));
@@ -134,6 +144,9 @@ fn damaged_files_are_errors_and_never_panic() {
         "p384.pkcs8.pem",
         "p521.sec1.pem",
         "rsa1024.pkcs1.pem",
+        "dsa1024.openssh",
+        "dsa1024.traditional.pem",
+        "dsa2048.pkcs8.pem",
     ] {
         let text = fixture(file);
         for cut in 0..text.len() - 1 {
@@ -150,6 +163,56 @@ fn damaged_files_are_errors_and_never_panic() {
         assert!(
             PublicKey::parse_openssh(&line[..cut]).is_err(),
             "cut at {cut}"
+        );
+    }
+}
+
+/// SSH's encoding of a positive number.
+fn put(wire: &mut Vec<u8>, number: &[u8]) {
+    wire.extend((number.len() as u32).to_be_bytes());
+    wire.extend(number);
+}
+
+#[test]
+fn dsa_numbers_that_make_no_key_are_refused() {
+    let wire = public_of("dsa1024").wire().to_vec();
+    let mut rest = wire.as_slice();
+    let mut fields = Vec::new();
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let (field, after) = after.split_at(u32::from_be_bytes(*length) as usize);
+        fields.push(field.to_vec());
+        rest = after;
+    }
+    assert_eq!(fields.len(), 5);
+    let read = |fields: &[Vec<u8>]| {
+        let mut wire = Vec::new();
+        fields.iter().for_each(|field| put(&mut wire, field));
+        PublicKey::from_wire(&wire).map(|key| key.wire().to_vec())
+    };
+    assert_eq!(read(&fields), Ok(wire));
+    let with = |index: usize, number: &[u8]| {
+        let mut fields = fields.clone();
+        fields[index] = number.to_vec();
+        read(&fields).unwrap_err()
+    };
+    // p, q, g, y: another number is not in the group, a short or long one is not a size of DSA.
+    for (index, field) in fields.iter().enumerate().skip(1) {
+        let mut other = field.clone();
+        *other.last_mut().unwrap() ^= 2;
+        assert_eq!(with(index, &other), KeyError::Malformed("DSA"), "{index}");
+    }
+    assert_eq!(with(3, &[1]), KeyError::Malformed("DSA"));
+    assert_eq!(with(4, &[1]), KeyError::Malformed("DSA"));
+    assert_eq!(with(4, &[0x7f; 5000]), KeyError::Malformed("DSA"));
+    for (index, number) in [
+        (1, &[0x7f; 64][..]),
+        (1, &[0x7f; 5000]),
+        (2, &[0x7f; 2]),
+        (2, &[0x7f; 64]),
+    ] {
+        assert!(
+            matches!(with(index, number), KeyError::Unsupported(_)),
+            "{index}"
         );
     }
 }

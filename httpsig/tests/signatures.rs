@@ -27,7 +27,9 @@ struct Row {
 const RSA: &[&str] = &["rsa-sha1", "rsa-sha256", "rsa-sha384", "rsa-sha512"];
 const ECDSA: &[&str] = &["ecdsa-sha256", "ecdsa-sha384", "ecdsa-sha512"];
 
-const MATRIX: [Row; 7] = [
+const DSA: &[&str] = &["dsa-sha1", "dsa-sha256"];
+
+const MATRIX: [Row; 9] = [
     Row {
         key: "rsa1024",
         algorithms: RSA,
@@ -56,10 +58,18 @@ const MATRIX: [Row; 7] = [
         key: "ed25519",
         algorithms: &["ed25519-sha512"],
     },
+    Row {
+        key: "dsa1024",
+        algorithms: DSA,
+    },
+    Row {
+        key: "dsa2048",
+        algorithms: DSA,
+    },
 ];
 
 #[test]
-fn the_matrix_covers_every_algorithm_that_has_keys() {
+fn the_matrix_covers_every_algorithm() {
     for algorithm in Algorithm::ALL {
         let rows = MATRIX
             .iter()
@@ -68,7 +78,7 @@ fn the_matrix_covers_every_algorithm_that_has_keys() {
         match algorithm.scheme() {
             Scheme::Rsa | Scheme::Ecdsa => assert_eq!(rows, 3, "{algorithm}"),
             Scheme::Ed25519 => assert_eq!(rows, 1, "{algorithm}"),
-            Scheme::Dsa => assert_eq!(rows, 0, "{algorithm}"),
+            Scheme::Dsa => assert_eq!(rows, 2, "{algorithm}"),
         }
     }
 }
@@ -182,6 +192,8 @@ fn default_algorithms_follow_the_key() {
         ("p384", "ecdsa-sha384"),
         ("p521", "ecdsa-sha512"),
         ("ed25519", "ed25519-sha512"),
+        ("dsa1024", "dsa-sha1"),
+        ("dsa2048", "dsa-sha256"),
     ] {
         assert_eq!(private(name).public().default_algorithm().name(), algorithm);
     }
