@@ -372,27 +372,27 @@ async fn a_failed_commit_of_metadata_is_never_a_success() {
     store.put("/alice/stor/d/o", "old").await.is(204);
     let message = "manta is unable to serve this request";
     for path in ["/alice/stor/d/o", "/alice/stor/d/new"] {
-        wait_until_read(&store, "/alice/stor/d/o").await;
         store.commits.fail_next(1);
         let refused = store.put(path, "new").await;
         let refused = refused.refused(503, "ServiceUnavailable", message);
         refused.header("retry-after");
+        wait_until_written(&store, "/alice/stor/d/probe").await;
     }
-    wait_until_read(&store, "/alice/stor/d/o").await;
     store.commits.fail_next(1);
     let refused = store.delete("/alice/stor/d/o").await;
     refused.refused(503, "ServiceUnavailable", message);
-    wait_until_read(&store, "/alice/stor/d/o").await;
+    wait_until_written(&store, "/alice/stor/d/probe").await;
     assert_eq!(store.get("/alice/stor/d/o").await.text(), "old");
     store.get("/alice/stor/d/new").await.is(404);
     store.put("/alice/stor/d/o", "new").await.is(204);
     store.stop().await;
 }
 
-/// A shard whose commit failed checks itself and takes no requests meanwhile.
-async fn wait_until_read(store: &Store, path: &str) {
+/// A shard whose commit failed answers before it closes for a check of itself, so only a write that came
+/// through shows that the check is over.
+async fn wait_until_written(store: &Store, path: &str) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    while store.get(path).await.status == 503 {
+    while store.put(path, "probe").await.status == 503 {
         assert!(
             tokio::time::Instant::now() < deadline,
             "the shard does not come back"
