@@ -507,7 +507,9 @@ mod tests {
         queued
             .write_all(b"POST /my/jobs/task/fail HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
             .unwrap();
-        desk.close().await;
+        // The end of a task waits for nobody who holds a connection.
+        let ended = tokio::time::timeout(Duration::from_secs(20), desk.close()).await;
+        ended.expect("a held connection keeps a task from ending");
         let mut rest = Vec::new();
         let end = held.read_to_end(&mut rest).await;
         assert!(rest.is_empty() || end.is_err(), "{rest:?}");
