@@ -5,7 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::AccountId;
+use uuid::Uuid;
+
+use crate::{AccountId, UserId};
 
 /// A login that is syntactically allowed: a letter, then letters, digits, `_ - . @`; two to 64 characters.
 /// Source: rest-api.md section 1.1 (which also lets `%` through, for the escaped form in URLs).
@@ -55,7 +57,8 @@ impl fmt::Debug for Login {
     }
 }
 
-/// An account and the public keys that may sign for it.
+/// An account: its public keys, its groups, its subusers and the names of its roles. What the roles allow is
+/// asked of [`crate::mahi::Identity`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     pub id: AccountId,
@@ -65,5 +68,49 @@ pub struct Account {
     /// An account that is not approved is blocked from every request.
     pub approved: bool,
     /// MD5 fingerprint (16 colon-separated hex pairs) → public key, one line in OpenSSH form.
+    pub keys: BTreeMap<String, String>,
+    /// Member of the group `role-operators`: an operator in requests that say `Role: _operator`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub role_operator: bool,
+    /// Member of the group `readers`: may read anywhere.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reader: bool,
+    /// No links may be made to objects of this account, nor by it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub snaplinks_disabled: bool,
+    /// Subusers by login.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub users: BTreeMap<String, User>,
+    /// Name → id of every role that belongs to this account.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub roles: BTreeMap<String, Uuid>,
+}
+
+impl Account {
+    /// An approved account that is member of no group and has nothing yet.
+    #[must_use]
+    pub fn new(id: AccountId, login: Login) -> Self {
+        Self {
+            id,
+            login,
+            operator: false,
+            approved: true,
+            keys: BTreeMap::new(),
+            role_operator: false,
+            reader: false,
+            snaplinks_disabled: false,
+            users: BTreeMap::new(),
+            roles: BTreeMap::new(),
+        }
+    }
+}
+
+/// A subuser: signs with keys of its own and may do what the roles it holds allow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    pub id: UserId,
+    /// Unique among the subusers of its account. One named `anonymous` stands for everybody without a key.
+    pub login: Login,
+    /// As those of an account.
     pub keys: BTreeMap<String, String>,
 }

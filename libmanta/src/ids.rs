@@ -59,6 +59,10 @@ uuid_id!(
     AccountId
 );
 uuid_id!(
+    /// A subuser of an account.
+    UserId
+);
+uuid_id!(
     /// The bytes of one upload. Copies on storage nodes are found by it; it is also the entity tag.
     ObjectId
 );

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use uuid::Uuid;
 
-use crate::{Account, AccountId, Login, ObjectKey};
+use crate::{Account, AccountId, Login, ObjectKey, UserId};
 
 /// Looks up accounts, and makes and opens the tokens that jobs carry.
 #[async_trait]
@@ -15,6 +16,17 @@ pub trait Identity: Send + Sync + fmt::Debug {
     async fn account(&self, login: &str) -> Result<Option<Arc<Account>>, IdentityError>;
 
     async fn account_by_id(&self, id: AccountId) -> Result<Option<Arc<Account>>, IdentityError>;
+
+    /// The roles that an account (`user` is `None`) or one of its subusers holds, of its own account and of
+    /// others, in no particular order. Empty when there is no such account or subuser.
+    async fn held_roles(
+        &self,
+        account: AccountId,
+        user: Option<UserId>,
+    ) -> Result<Arc<[Held]>, IdentityError>;
+
+    /// A role of any account, as it is now.
+    async fn role(&self, id: Uuid) -> Result<Option<Arc<Role>>, IdentityError>;
 
     /// A token that lets its bearer act as `principal`. Opaque, sealed, safe in a header.
     fn mint_token(&self, principal: &Principal) -> String;
@@ -28,9 +40,56 @@ pub trait Identity: Send + Sync + fmt::Debug {
 pub struct Principal {
     pub account: AccountId,
     pub login: Login,
+    /// Acts as an operator in this request. Never true of a subuser.
     pub operator: bool,
     /// The request comes from inside a job.
     pub from_job: bool,
+    /// The subuser of `account` that acts; `None` when the account itself does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<ActingUser>,
+    /// Ids of the roles that are active in this request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Uuid>,
+}
+
+impl Principal {
+    /// The account itself, operator if it is one, without active roles.
+    #[must_use]
+    pub fn of(account: &Account) -> Self {
+        Self {
+            account: account.id,
+            login: account.login.clone(),
+            operator: account.operator,
+            from_job: false,
+            user: None,
+            roles: Vec::new(),
+        }
+    }
+}
+
+/// The subuser in a [`Principal`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActingUser {
+    pub id: UserId,
+    pub login: Login,
+}
+
+/// A role: what its policies allow to whoever holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    pub id: Uuid,
+    /// Unique among the roles of its account.
+    pub name: String,
+    /// The account it belongs to, and on whose entries it counts.
+    pub account: AccountId,
+}
+
+/// A role in somebody's hands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub role: Arc<Role>,
+    /// Active in requests that name no roles.
+    pub default: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -4,15 +4,16 @@
 //! if somebody did. Only then is memory brought up to date, and only forward, so that two changes that
 //! finish in the other order do not undo each other there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use httpsig::{Fingerprint, PublicKey};
-use libmanta::mahi::{Identity, IdentityError, InvalidToken, Principal};
+use libmanta::mahi::{Held, Identity, IdentityError, InvalidToken, Principal, Role};
 use libmanta::moray::{BatchError, Buckets, Expect, MorayError, Write};
-use libmanta::{Account, AccountId, Clock, Login, Timestamp};
+use libmanta::{Account, AccountId, Clock, Login, Timestamp, UserId};
+use uuid::Uuid;
 
 use crate::config::Config;
 use crate::error::{AccountError, OpenError};
@@ -106,11 +107,8 @@ impl Service {
         let login = Login::parse(&login).ok_or(AccountError::InvalidLogin(login))?;
         let id = AccountId::random();
         let account = Account {
-            id,
-            login,
             operator,
-            approved: true,
-            keys: BTreeMap::new(),
+            ..Account::new(id, login)
         };
         let record = AccountRecord::first(account);
         let login = record.account.login.as_str();
@@ -254,6 +252,19 @@ impl Identity for Service {
             .get(&id)
             .and_then(|login| known.by_login.get(login));
         Ok(cached.map(|cached| cached.account.clone()))
+    }
+
+    async fn held_roles(
+        &self,
+        _: AccountId,
+        _: Option<UserId>,
+    ) -> Result<Arc<[Held]>, IdentityError> {
+        // No account has roles.
+        Ok(Arc::from([]))
+    }
+
+    async fn role(&self, _: Uuid) -> Result<Option<Arc<Role>>, IdentityError> {
+        Ok(None)
     }
 
     fn mint_token(&self, principal: &Principal) -> String {

@@ -78,16 +78,15 @@ impl Sealer {
 
 #[cfg(test)]
 mod tests {
-    use libmanta::{AccountId, Login};
+    use libmanta::{Account, AccountId, Login};
 
     use super::*;
 
     fn principal() -> Principal {
+        let login = Login::parse("alice").unwrap();
         Principal {
-            account: AccountId::random(),
-            login: Login::parse("alice").unwrap(),
-            operator: false,
             from_job: true,
+            ..Principal::of(&Account::new(AccountId::random(), login))
         }
     }
 

@@ -12,6 +12,10 @@ use thiserror::Error;
 /// Bumped when a reader of the version before would misunderstand.
 const VERSION: u8 = 1;
 
+/// Of a job whose principal has a subuser or active roles. A program that knew neither would run it with
+/// the rights of the whole account, so it must not read it.
+const VERSION_WITH_ROLES: u8 = 2;
+
 /// A job as it was created, and how it ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct JobRecord {
@@ -211,21 +215,27 @@ impl Failure {
 /// A stored record that cannot be read.
 #[derive(Debug, Error)]
 pub(crate) enum RecordError {
-    #[error("record of version {0}, this program knows {VERSION}")]
+    #[error("record of version {0}, which this program does not know")]
     Version(u64),
     #[error("record does not decode")]
     Json(#[from] serde_json::Error),
 }
 
 impl JobRecord {
-    pub(crate) const VERSION: u8 = VERSION;
+    /// The version that a new job's record gets.
+    pub(crate) fn version_for(principal: &Principal) -> u8 {
+        match principal.user.is_none() && principal.roles.is_empty() {
+            true => VERSION,
+            false => VERSION_WITH_ROLES,
+        }
+    }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         to_vec(self)
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        check_version(bytes)?;
+        check_version(bytes, VERSION_WITH_ROLES)?;
         Ok(serde_json::from_slice(bytes)?)
     }
 }
@@ -244,7 +254,7 @@ impl Segment {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        check_version(bytes)?;
+        check_version(bytes, VERSION)?;
         Ok(serde_json::from_slice(bytes)?)
     }
 }
@@ -253,13 +263,13 @@ fn to_vec(record: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(record).expect("records have string keys and no failing serializers")
 }
 
-fn check_version(bytes: &[u8]) -> Result<(), RecordError> {
+fn check_version(bytes: &[u8], latest: u8) -> Result<(), RecordError> {
     #[derive(Deserialize)]
     struct Versioned {
         version: u64,
     }
     let versioned: Versioned = serde_json::from_slice(bytes)?;
-    if versioned.version == u64::from(VERSION) {
+    if (u64::from(VERSION)..=u64::from(latest)).contains(&versioned.version) {
         Ok(())
     } else {
         Err(RecordError::Version(versioned.version))
@@ -343,6 +353,33 @@ mod tests {
             Segment::decode(later.as_bytes()),
             Err(RecordError::Version(2))
         ));
+    }
+
+    #[test]
+    fn a_job_of_a_subuser_is_unreadable_to_programs_without_subusers() {
+        const OF_ACCOUNT: &str = concat!(
+            r#"{"version":1,"id":"5f1c1e6e-0000-4000-8000-000000000001","#,
+            r#""owner":"5f1c1e6e-0000-4000-8000-000000000002","principal":{"#,
+            r#""account":"5f1c1e6e-0000-4000-8000-000000000002","login":"alice","#,
+            r#""operator":false,"from_job":true},"token":"t","#,
+            r#""definition":{"name":"","transient":false,"phases":[]},"created":1000}"#,
+        );
+        let record = JobRecord::decode(OF_ACCOUNT.as_bytes()).unwrap();
+        let mut principal = record.principal.clone();
+        assert_eq!(principal.user, None);
+        assert_eq!(JobRecord::version_for(&principal), 1);
+        principal.roles.push(*record.owner.as_uuid());
+        let version = JobRecord::version_for(&principal);
+        assert_eq!(version, 2);
+        let with_roles = JobRecord {
+            version,
+            principal,
+            ..record
+        };
+        let again = JobRecord::decode(&with_roles.encode()).unwrap();
+        assert_eq!(again, with_roles);
+        let later = OF_ACCOUNT.replace("\"version\":1", "\"version\":3");
+        assert!(JobRecord::decode(later.as_bytes()).is_err());
     }
 
     #[test]

@@ -272,7 +272,7 @@ impl Jobs for Service {
         let engine = self.engine()?;
         (self.deps.may_run)(job.owner).map_err(|reason| JobError::Unavailable { reason })?;
         let record = JobRecord {
-            version: JobRecord::VERSION,
+            version: JobRecord::version_for(&job.principal),
             id: JobId::random(),
             owner: job.owner,
             principal: job.principal,

@@ -251,12 +251,7 @@ async fn by_signature(
         server.metrics.signatures_verified.fetch_add(1, Relaxed);
         server.signatures.verified.insert(question, ());
     }
-    let principal = Principal {
-        account: account.id,
-        login: account.login.clone(),
-        operator: account.operator,
-        from_job: false,
-    };
+    let principal = Principal::of(&account);
     Ok(Caller { principal, account })
 }
 

@@ -359,7 +359,7 @@ mod tests {
 
     use libmanta::mahi::Principal;
     use libmanta::marlin::JobDefinition;
-    use libmanta::{AccountId, JobId, Login, Timestamp};
+    use libmanta::{Account, AccountId, JobId, Login, Timestamp};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::mpsc;
 
@@ -441,16 +441,15 @@ mod tests {
 
     fn job() -> Arc<JobContext> {
         let login = Login::parse("user").unwrap();
+        let principal = Principal {
+            from_job: true,
+            ..Principal::of(&Account::new(AccountId::random(), login))
+        };
         let record = JobRecord {
-            version: JobRecord::VERSION,
+            version: JobRecord::version_for(&principal),
             id: JobId::random(),
             owner: AccountId::random(),
-            principal: Principal {
-                account: AccountId::random(),
-                login,
-                operator: false,
-                from_job: true,
-            },
+            principal,
             token: String::new(),
             definition: JobDefinition {
                 name: String::new(),

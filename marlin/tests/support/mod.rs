@@ -352,10 +352,8 @@ pub(crate) fn reduce(exec: &str, count: u8) -> Phase {
 
 fn principal(account: &Account) -> Principal {
     Principal {
-        account: account.id,
-        login: account.login.clone(),
-        operator: account.operator,
         from_job: true,
+        ..Principal::of(account)
     }
 }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use libmanta::Login;
 use libmanta::mahi::{Identity as _, Principal};
 
 use crate::client::{Request, Response, http_date};
@@ -351,11 +350,10 @@ async fn tokens_let_jobs_act() {
     let address = store.address;
     let account = store.identity.account("alice").await.unwrap().unwrap();
     let principal = Principal {
-        account: account.id,
-        login: Login::parse("alice").unwrap(),
         // Not an operator, whatever the token says.
         operator: true,
         from_job: true,
+        ..Principal::of(&account)
     };
     let token = store.identity.mint_token(&principal);
     let by = |method: &str, path: &str, token: &str| {
