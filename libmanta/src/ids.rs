@@ -75,6 +75,14 @@ uuid_id!(
     TaskId
 );
 
+impl ObjectId {
+    /// What the ring hashes to place the record of a promoted object.
+    #[must_use]
+    pub fn record_route(&self) -> String {
+        self.to_string()
+    }
+}
+
 /// The name of a storage node (a "shark"), such as `1.stor.local`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -3,6 +3,7 @@
 //! Behind it stands either one shard (`moray`) or the router over all of them (`electric-moray`); a caller
 //! cannot tell which. Each call below is linearizable. A call whose future is dropped may still take effect.
 
+pub mod links;
 pub mod shard;
 
 use std::collections::BTreeMap;
@@ -160,6 +161,11 @@ pub enum NamespaceError {
     IsDirectory,
     #[error("the entry is not a directory")]
     NotDirectory,
+    /// What is to be linked or renamed.
+    #[error("the source does not exist")]
+    SourceNotFound,
+    #[error("the source is a directory")]
+    SourceIsDirectory,
     #[error("the directory is not empty")]
     NotEmpty,
     #[error("the directory is full")]

@@ -490,6 +490,12 @@ impl Error {
             // Only a listing or a removal of a directory can say so, and both are chosen by what was
             // looked up a moment before: the directory made way for an object in between.
             NamespaceError::NotDirectory => Self::NotFound { path: text() },
+            // Only links and renames say so, of another path, which only their handlers can name.
+            NamespaceError::SourceNotFound => Self::NotFound { path: text() },
+            NamespaceError::SourceIsDirectory => Self::IsDirectory {
+                method: method.to_owned(),
+                path: text(),
+            },
             NamespaceError::NotEmpty => Self::DirectoryNotEmpty { path: text() },
             NamespaceError::DirectoryFull => Self::DirectoryLimitExceeded {
                 directory: parent(),

@@ -5,6 +5,8 @@
 //! roles: *entry* calls ([`Shard::mark`] …) go where [`ObjectKey::entry_route`] lies, *row* calls
 //! ([`Shard::close`] …) where [`ObjectKey::row_route`] lies.
 
+pub mod links;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
