@@ -4,6 +4,7 @@
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
 
+use crate::config::{Config, Surface};
 use crate::errors::{Error, Result};
 use crate::exchange::Exchange;
 use crate::listing::{DIRECTORY_TYPE, RESULT_SET_SIZE};
@@ -14,7 +15,11 @@ use crate::storage::Request;
 /// Fixed, and older than every store.
 const MTIME: &str = "2013-05-22T17:39:43.714Z";
 
-const MEMBERS: [&str; 4] = ["jobs", "public", "reports", "stor"];
+/// In the order of their names.
+fn members(config: &Config) -> impl Iterator<Item = &'static str> {
+    let jobs = (config.surface == Surface::Manta).then_some("jobs");
+    jobs.into_iter().chain(["public", "reports", "stor"])
+}
 
 pub(crate) fn handle(request: &Request<'_>, exchange: &mut Exchange) -> Result<Reply> {
     let may = request
@@ -32,7 +37,9 @@ pub(crate) fn handle(request: &Request<'_>, exchange: &mut Exchange) -> Result<R
     exchange.lists = request.head.method == Method::GET;
     // Unlike that of other listings this marker is exclusive.
     let marker = request.head.query.get("marker").unwrap_or_default();
-    let names: Vec<_> = MEMBERS.into_iter().filter(|name| *name > marker).collect();
+    let names: Vec<_> = members(&request.server.config)
+        .filter(|name| *name > marker)
+        .collect();
     let body: String = names
         .iter()
         .map(|name| {

@@ -2,13 +2,34 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
 use libmanta::moray::DIRECTORY_ENTRIES_MAX;
+
+/// Which of Manta's versions the store looks like to its clients. Source: rest-api.md sections 0.1, 0.2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Surface {
+    /// Jobs, SnapLinks, uploads of ten thousand parts; says `Server: Manta`.
+    #[default]
+    Manta,
+    /// Neither jobs nor SnapLinks, uploads of eight hundred parts; says `Server: Manta/2`.
+    Manta2,
+}
+
+impl Surface {
+    pub(crate) fn server(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Manta => "Manta",
+            Self::Manta2 => "Manta/2",
+        })
+    }
+}
 
 /// Settings; the default of each is what `manta up` runs with.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Sent as `x-server-name`; letters, digits, dots and dashes.
     pub server_name: String,
+    pub surface: Surface,
     /// Copies of an object whose request names no durability level.
     pub copies_default: u8,
     /// Highest durability level a request may ask for.
@@ -58,6 +79,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             server_name: String::from("localhost"),
+            surface: Surface::default(),
             copies_default: 2,
             copies_max: 9,
             chunked_bytes_max: 51_200 << 20,

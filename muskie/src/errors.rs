@@ -12,6 +12,7 @@ use libmanta::marlin::JobError;
 use libmanta::moray::{MorayError, NamespaceError};
 use libmanta::{JobId, PreconditionFailed};
 
+use crate::config::Surface;
 use crate::path::RequestPath;
 
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -200,6 +201,14 @@ impl Answer {
         self
     }
 
+    /// The versions disagree about one code.
+    pub(crate) fn on(mut self, surface: Surface) -> Self {
+        if self.code == RANGE_NOT_SATISFIABLE && surface == Surface::Manta {
+            self.code = "RequestedRangeNotSatisfiable";
+        }
+        self
+    }
+
     /// The two keys in the documented order, no newline.
     pub(crate) fn body(&self) -> String {
         let mut body = Vec::with_capacity(32 + self.code.len() + self.message.len());
@@ -211,6 +220,8 @@ impl Answer {
         String::from_utf8(body).unwrap_or_default()
     }
 }
+
+const RANGE_NOT_SATISFIABLE: &str = "RangeNotSatisfiable";
 
 const ALGORITHMS: &str = "RSA-SHA1, RSA-SHA256, RSA-SHA384, RSA-SHA512, DSA-SHA1, DSA-SHA256, \
      ECDSA-SHA256, ECDSA-SHA384, ECDSA-SHA512, ED25519-SHA512";
@@ -420,7 +431,7 @@ impl Error {
                 "QueryParameterForbidden",
                 format!("Use of these query parameters is restricted to operators: {parameters}"),
             ),
-            Self::RangeNotSatisfiable { size_bytes: _ } => A::new(416, "RangeNotSatisfiable", ""),
+            Self::RangeNotSatisfiable { size_bytes: _ } => A::new(416, RANGE_NOT_SATISFIABLE, ""),
             Self::RequestExpired { date } => A::new(
                 400,
                 "RequestExpired",

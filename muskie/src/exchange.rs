@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::audit;
 use crate::client_stream::ConnectionState;
+use crate::config::Surface;
 use crate::errors::Answer;
 use crate::latin1;
 use crate::operation::Operation;
@@ -106,7 +107,7 @@ impl Exchange {
         connection.requests.fetch_add(1, Release);
         connection.busy.store(true, Release);
         Self {
-            request_id: request_id(&head.headers),
+            request_id: request_id(&head.headers, server.config.surface),
             server,
             connection,
             head,
@@ -193,8 +194,9 @@ impl Drop for Exchange {
     }
 }
 
-/// The client's own id where it is a plain word, else a fresh one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
+/// The client's own id where it is a plain word, else a fresh one; always a fresh one where the second
+/// version is asked for.
+fn request_id(headers: &HeaderMap, surface: Surface) -> HeaderValue {
     let plain = |value: &&HeaderValue| {
         (1..=128).contains(&value.len())
             && value
@@ -202,9 +204,12 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
                 .iter()
                 .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(b))
     };
-    let sent = headers
-        .get("x-request-id")
-        .or_else(|| headers.get("request-id"));
+    let sent = match surface {
+        Surface::Manta => headers
+            .get("x-request-id")
+            .or_else(|| headers.get("request-id")),
+        Surface::Manta2 => None,
+    };
     if let Some(id) = sent.filter(plain) {
         return id.clone();
     }

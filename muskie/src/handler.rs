@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use futures_util::FutureExt as _;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, LOCATION};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::header::EXPECT;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use libmanta::Timestamp;
 
@@ -19,6 +19,7 @@ use crate::errors::{Error, Result};
 use crate::exchange::{Exchange, Head};
 use crate::jobs;
 use crate::pace::Pace;
+use crate::plain_routes;
 use crate::reply::Reply;
 use crate::request_body::RequestBody;
 use crate::response_body::ResponseBody;
@@ -63,11 +64,11 @@ pub(crate) async fn handle(
     };
     let reply = match AssertUnwindSafe(answer).catch_unwind().await {
         Ok(Ok(reply)) => reply,
-        Ok(Err(error)) => refuse(&error, &mut exchange),
+        Ok(Err(error)) => refuse(&server, &error, &mut exchange),
         Err(_) => {
             server.metrics.panics.fetch_add(1, Relaxed);
             tracing::error!(url = head.target(), "a request panicked");
-            refuse(&Error::Internal, &mut exchange)
+            refuse(&server, &Error::Internal, &mut exchange)
         }
     };
     exchange.received_bytes = body.received_bytes();
@@ -80,8 +81,8 @@ pub(crate) async fn handle(
     reply.into_response(&server, &head, exchange, body_left)
 }
 
-fn refuse(error: &Error, exchange: &mut Exchange) -> Reply {
-    let answer = error.answer();
+fn refuse(server: &Server, error: &Error, exchange: &mut Exchange) -> Reply {
+    let answer = error.answer().on(server.config.surface);
     let reply = Reply::from_error(error, &answer);
     exchange.error = Some(answer);
     reply
@@ -93,14 +94,11 @@ async fn answer(
     exchange: &mut Exchange,
     body: &mut RequestBody,
 ) -> Result<Reply> {
-    let (operation, route) = router::route(head)?;
+    let (operation, route) = router::route(head, &server.config)?;
     exchange.operation = operation;
     check_transfer_encoding(head)?;
-    match route {
-        Route::Redirect => return Ok(redirect()),
-        Route::Ping => return Ok(ping()),
-        Route::Metrics => return Ok(metrics(server)),
-        Route::Account | Route::Storage(_) | Route::Jobs(_) => {}
+    if let Route::Plain(plain) = route {
+        return Ok(plain_routes::handle(plain, server));
     }
     router::check_version(head)?;
     check_age(server, head)?;
@@ -118,7 +116,7 @@ async fn answer(
         owner,
     };
     match route {
-        Route::Redirect | Route::Ping | Route::Metrics => Ok(ping()),
+        Route::Plain(plain) => Ok(plain_routes::handle(plain, server)),
         Route::Account => account_root::handle(&request, exchange),
         Route::Storage(verb) => storage::handle(&request, verb, exchange, body).await,
         Route::Jobs(route) => jobs::handle(&request, &route, exchange, body).await,
@@ -148,30 +146,4 @@ fn check_age(server: &Server, head: &Head) -> Result<()> {
         return Err(Error::RequestExpired { date });
     }
     Ok(())
-}
-
-fn redirect() -> Reply {
-    let mut reply = Reply::empty(StatusCode::FOUND);
-    let there = "http://apidocs.tritondatacenter.com/manta/";
-    reply.set(LOCATION, HeaderValue::from_static(there));
-    reply.set(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    reply
-}
-
-fn ping() -> Reply {
-    let mut reply = Reply::empty(StatusCode::OK);
-    reply.set(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    reply.bare().closing()
-}
-
-fn metrics(server: &Server) -> Reply {
-    let mut text = String::with_capacity(16 << 10);
-    server.metrics.render(&mut text);
-    (server.extra_metrics)(&mut text);
-    let mut reply = Reply::document(StatusCode::OK, "text/plain; version=0.0.4", text);
-    reply.set(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; version=0.0.4"),
-    );
-    reply.bare()
 }

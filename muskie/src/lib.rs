@@ -21,10 +21,12 @@ mod operation;
 mod path;
 mod query;
 mod router;
+mod routes;
 
 mod auth;
 mod errors;
 mod pace;
+mod plain_routes;
 mod reply;
 mod request_body;
 mod response_body;
@@ -56,5 +58,5 @@ mod latin1;
 mod metrics;
 mod version_range;
 
-pub use config::Config;
+pub use config::{Config, Surface};
 pub use server::{Deps, Handle, Listener};

@@ -7,6 +7,7 @@ pub(crate) enum Operation {
     Ping,
     Metrics,
     Redirect,
+    CrossDomain,
     GetAccount,
     HeadAccount,
     ChangeAccount,
@@ -43,18 +44,6 @@ pub(crate) enum Area {
     Public,
     Reports,
     Jobs,
-}
-
-impl Area {
-    pub(crate) fn parse(segment: &str) -> Option<Self> {
-        match segment {
-            "stor" => Some(Self::Stor),
-            "public" => Some(Self::Public),
-            "reports" => Some(Self::Reports),
-            "jobs" => Some(Self::Jobs),
-            _ => None,
-        }
-    }
 }
 
 const STORAGE: [[&str; 4]; 8] = [
@@ -103,7 +92,7 @@ const STORAGE: [[&str; 4]; 8] = [
     ],
 ];
 
-const OTHERS: [&str; 17] = [
+const OTHERS: [&str; 18] = [
     "unrouted",
     "ping",
     "metrics",
@@ -121,6 +110,7 @@ const OTHERS: [&str; 17] = [
     "getjoboutput",
     "getjobfailures",
     "getjoberrors",
+    "crossdomain",
 ];
 
 impl Operation {
@@ -146,6 +136,7 @@ impl Operation {
             Self::GetJobOutput => 14,
             Self::GetJobFailures => 15,
             Self::GetJobErrors => 16,
+            Self::CrossDomain => 17,
             Self::Storage(verb, area) => OTHERS.len() + verb as usize * 4 + area as usize,
         }
     }

@@ -140,7 +140,7 @@ impl Reply {
             self.set_last_modified(at);
         }
         exchange.answered(self.status.as_u16());
-        self.set(SERVER, HeaderValue::from_static("Manta"));
+        self.set(SERVER, server.config.surface.server());
         if !self.bare {
             self.set(X_REQUEST_ID.clone(), exchange.request_id.clone());
             let millis = u64::try_from(exchange.first_byte.as_millis()).unwrap_or(u64::MAX);

@@ -3,10 +3,13 @@
 
 use http::Method;
 
+use crate::config::Config;
 use crate::content_type::{self, Kind};
 use crate::errors::{Error, Result};
 use crate::exchange::Head;
 use crate::operation::{Area, Operation, Verb};
+use crate::plain_routes::Plain;
+use crate::routes::{Goes, TABLE};
 use crate::version_range::VersionRange;
 
 /// What `Accept-Version` is compared with.
@@ -14,9 +17,7 @@ const API_VERSION: &str = "1.0.0";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
-    Redirect,
-    Ping,
-    Metrics,
+    Plain(Plain),
     /// `/:login`.
     Account,
     /// Anything in the tree.
@@ -43,107 +44,99 @@ pub(crate) enum Live {
     Errors,
 }
 
-pub(crate) fn route(head: &Head) -> Result<(Operation, Route)> {
-    let segments: Vec<&str> = head.path.segments().collect();
-    let method = &head.method;
-    match segments.as_slice() {
-        [] | ["docs", ..] => match *method {
-            Method::GET => Ok((Operation::Redirect, Route::Redirect)),
-            _ => Err(not_allowed(method, "GET")),
+pub(crate) fn route(head: &Head, config: &Config) -> Result<(Operation, Route)> {
+    let path: Vec<&str> = head.path.segments().collect();
+    let mut allow = None;
+    for line in TABLE.iter() {
+        if !line.fits(&path) || !line.line.offered.by(config) {
+            continue;
+        }
+        if let Some(goes) = line.has(head.method.as_str()) {
+            return resolve(goes, head, &path);
+        }
+        allow = Some(line.allow.as_str());
+        if line.refuses_others() {
+            break;
+        }
+    }
+    Err(match allow {
+        Some(allow) => Error::MethodNotAllowed {
+            method: head.method.to_string(),
+            allow,
         },
-        ["ping"] if method == Method::GET => Ok((Operation::Ping, Route::Ping)),
-        ["metrics"] if method == Method::GET => Ok((Operation::Metrics, Route::Metrics)),
-        [login, ..] if !is_login(login) => Err(no_route(head)),
-        [_] => account(method),
-        [_, "jobs"] if method == Method::POST => {
+        None => Error::NoRoute {
+            path: head.path.as_str().to_owned(),
+        },
+    })
+}
+
+fn resolve(goes: Goes, head: &Head, path: &[&str]) -> Result<(Operation, Route)> {
+    Ok(match goes {
+        Goes::Redirect => (Operation::Redirect, Route::Plain(Plain::Redirect)),
+        Goes::Ping => (Operation::Ping, Route::Plain(Plain::Ping)),
+        Goes::Metrics => (Operation::Metrics, Route::Plain(Plain::Metrics)),
+        Goes::CrossDomain => (Operation::CrossDomain, Route::Plain(Plain::CrossDomain)),
+        Goes::Account => (account(&head.method), Route::Account),
+        Goes::Storage(area) => storage(head, area),
+        Goes::JobsDirectory if asks_for_live_jobs(head) => {
+            (Operation::ListJobs, Route::Jobs(JobRoute::List))
+        }
+        Goes::JobsDirectory => storage(head, Area::Jobs),
+        Goes::CreateJob => {
             accepts(head, "application/json")?;
-            Ok((Operation::CreateJob, Route::Jobs(JobRoute::Create)))
+            (Operation::CreateJob, Route::Jobs(JobRoute::Create))
         }
-        [_, "jobs"] if method == Method::GET && asks_for_live_jobs(head) => {
-            Ok((Operation::ListJobs, Route::Jobs(JobRoute::List)))
+        Goes::Live(what) => {
+            let id = path.get(2).copied().unwrap_or_default().to_owned();
+            (live(head, what)?, Route::Jobs(JobRoute::Live { id, what }))
         }
-        [_, "jobs", id, "live", rest @ ..] if !rest.is_empty() => live(head, id, rest),
-        [_, area, ..] => match Area::parse(area) {
-            Some(area) => storage(head, area, segments.len()),
-            None => Err(no_route(head)),
-        },
+    })
+}
+
+fn account(method: &Method) -> Operation {
+    match *method {
+        Method::GET => Operation::GetAccount,
+        Method::HEAD => Operation::HeadAccount,
+        _ => Operation::ChangeAccount,
     }
 }
 
-fn account(method: &Method) -> Result<(Operation, Route)> {
-    let operation = match *method {
-        Method::GET => Operation::GetAccount,
-        Method::HEAD => Operation::HeadAccount,
-        Method::PUT | Method::DELETE | Method::POST => Operation::ChangeAccount,
-        _ => return Err(not_allowed(method, "DELETE, GET, HEAD, POST, PUT")),
-    };
-    Ok((operation, Route::Account))
-}
-
-fn storage(head: &Head, area: Area, depth: usize) -> Result<(Operation, Route)> {
+fn storage(head: &Head, area: Area) -> (Operation, Route) {
     let verb = match head.method {
         Method::GET => Verb::Get,
         Method::HEAD => Verb::Head,
         Method::DELETE => Verb::Delete,
         Method::OPTIONS => Verb::Options,
-        Method::PUT => match content_type::kind(head.header("content-type").as_deref()) {
+        _ => match content_type::kind(head.header("content-type").as_deref()) {
             Kind::Directory => Verb::PutDirectory,
             Kind::Link => Verb::PutLink,
             Kind::Object if head.query.non_empty("metadata").is_some() => Verb::PutMetadata,
             Kind::Object => Verb::PutObject,
         },
-        _ if area == Area::Jobs && depth == 2 => {
-            let allow = "DELETE, GET, HEAD, OPTIONS, POST, PUT";
-            return Err(not_allowed(&head.method, allow));
-        }
-        _ => return Err(not_allowed(&head.method, "DELETE, GET, HEAD, OPTIONS, PUT")),
     };
-    Ok((Operation::Storage(verb, area), Route::Storage(verb)))
+    (Operation::Storage(verb, area), Route::Storage(verb))
 }
 
-fn live(head: &Head, id: &str, rest: &[&str]) -> Result<(Operation, Route)> {
-    let method = &head.method;
-    let (get, post) = (method == Method::GET, method == Method::POST);
-    let (operation, what) = match rest {
-        ["status"] if get => (Operation::GetJob, Live::Status),
-        ["in"] if get => (Operation::GetJobInput, Live::Inputs),
-        ["out"] if get => (Operation::GetJobOutput, Live::Outputs),
-        ["fail"] if get => (Operation::GetJobFailures, Live::Failures),
-        ["err"] if get => (Operation::GetJobErrors, Live::Errors),
-        ["in"] if post => {
+fn live(head: &Head, what: Live) -> Result<Operation> {
+    Ok(match what {
+        Live::Status => Operation::GetJob,
+        Live::Inputs => Operation::GetJobInput,
+        Live::Outputs => Operation::GetJobOutput,
+        Live::Failures => Operation::GetJobFailures,
+        Live::Errors => Operation::GetJobErrors,
+        Live::AddInputs => {
             accepts(head, "text/plain")?;
-            (Operation::AddJobInputs, Live::AddInputs)
+            Operation::AddJobInputs
         }
-        ["in", "end"] if post => (Operation::EndJobInput, Live::EndInput),
-        ["cancel"] if post => (Operation::CancelJob, Live::Cancel),
-        ["status" | "out" | "fail" | "err"] => return Err(not_allowed(method, "GET")),
-        ["in"] => return Err(not_allowed(method, "GET, POST")),
-        ["in", "end"] | ["cancel"] => return Err(not_allowed(method, "POST")),
-        _ => return storage(head, Area::Jobs, rest.len() + 4),
-    };
-    Ok((
-        operation,
-        Route::Jobs(JobRoute::Live {
-            id: id.to_owned(),
-            what,
-        }),
-    ))
+        Live::EndInput => Operation::EndJobInput,
+        Live::Cancel => Operation::CancelJob,
+    })
 }
 
 fn asks_for_live_jobs(head: &Head) -> bool {
     ["state", "status", "name"]
         .iter()
         .any(|name| head.query.get(name).is_some())
-}
-
-/// `[a-zA-Z][a-zA-Z0-9_\-.@%]+`
-fn is_login(segment: &str) -> bool {
-    let mut bytes = segment.bytes();
-    bytes
-        .next()
-        .is_some_and(|first| first.is_ascii_alphabetic())
-        && segment.len() > 1
-        && bytes.all(|b| b.is_ascii_alphanumeric() || b"_-.@%".contains(&b))
 }
 
 /// A body of another type is refused; a request that does not say is believed.
@@ -174,22 +167,10 @@ pub(crate) fn check_version(head: &Head) -> Result<()> {
     })
 }
 
-fn no_route(head: &Head) -> Error {
-    Error::NoRoute {
-        path: head.path.as_str().to_owned(),
-    }
-}
-
-fn not_allowed(method: &Method, allow: &'static str) -> Error {
-    Error::MethodNotAllowed {
-        method: method.to_string(),
-        allow,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Surface;
 
     fn head(method: &str, uri: &str, content_type: Option<&str>) -> Head {
         let mut request = http::Request::builder().method(method).uri(uri);
@@ -200,8 +181,12 @@ mod tests {
         Head::new(parts, ([127, 0, 0, 1], 1).into())
     }
 
+    fn of_head(head: &Head) -> Result<(Operation, Route)> {
+        route(head, &Config::default())
+    }
+
     fn of(method: &str, uri: &str) -> Result<Route> {
-        route(&head(method, uri, None)).map(|(_, route)| route)
+        of_head(&head(method, uri, None)).map(|(_, route)| route)
     }
 
     #[test]
@@ -240,7 +225,7 @@ mod tests {
             Some("application/json;type=directory"),
         );
         assert_eq!(
-            route(&directory).unwrap().1,
+            of_head(&directory).unwrap().1,
             Route::Storage(Verb::PutDirectory)
         );
     }
@@ -279,7 +264,7 @@ mod tests {
         ));
         let wrong = head("POST", "/al/jobs", Some("text/plain; charset=utf-8"));
         assert_eq!(
-            route(&wrong),
+            of_head(&wrong),
             Err(Error::UnsupportedMediaType {
                 media_type: "text/plain".into()
             })
@@ -300,7 +285,7 @@ mod tests {
         }
         assert_eq!(of("GET", "/alice%2Fstor"), Ok(Route::Account));
         assert_eq!(of("POST", "/ping"), Ok(Route::Account));
-        assert_eq!(of("GET", "/docs/x"), Ok(Route::Redirect));
+        assert_eq!(of("GET", "/docs/x"), Ok(Route::Plain(Plain::Redirect)));
         for (method, path, expected) in [
             ("POST", "/", "GET"),
             ("POST", "/al/stor/x", "DELETE, GET, HEAD, OPTIONS, PUT"),
@@ -311,6 +296,27 @@ mod tests {
                 Err(Error::MethodNotAllowed { allow, .. }) if allow == expected
             ));
         }
+    }
+
+    #[test]
+    fn the_second_surface_has_no_jobs() {
+        let config = Config {
+            surface: Surface::Manta2,
+            ..Config::default()
+        };
+        for (method, path) in [
+            ("POST", "/al/jobs"),
+            ("GET", "/al/jobs?state=running"),
+            ("PUT", "/al/jobs/x"),
+            ("GET", "/al/jobs/x/live/status"),
+        ] {
+            let path_only = path.split('?').next().unwrap().to_owned();
+            assert_eq!(
+                route(&head(method, path, None), &config),
+                Err(Error::NoRoute { path: path_only })
+            );
+        }
+        assert!(route(&head("GET", "/al/stor", None), &config).is_ok());
     }
 
     #[test]

@@ -19,3 +19,4 @@ mod listings;
 mod objects;
 mod observability;
 mod ranges;
+mod surface;

@@ -51,9 +51,10 @@ async fn impossible_ranges_are_refused() {
         "bytes=",
         "bytes=-0",
     ] {
-        let refused = get("/alice/stor/o", range)
-            .await
-            .refused(416, "RangeNotSatisfiable", "");
+        let refused =
+            get("/alice/stor/o", range)
+                .await
+                .refused(416, "RequestedRangeNotSatisfiable", "");
         assert_eq!(refused.header("content-range"), "bytes */6");
     }
     let message = "multi-range requests not supported";
