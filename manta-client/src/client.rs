@@ -328,11 +328,7 @@ impl Client {
             .await?;
         let (parts, body) = response.into_parts();
         body.drain().await?;
-        Ok(Stored {
-            etag: text_of(&parts.headers, ETAG),
-            computed_md5: text_of(&parts.headers, HeaderName::from_static("computed-md5")),
-            headers: parts.headers,
-        })
+        Ok(Stored::of(parts.headers))
     }
 
     /// Replaces the metadata headers of an object or directory.
@@ -369,6 +365,16 @@ impl Client {
     }
 }
 
+impl Stored {
+    pub(crate) fn of(headers: HeaderMap) -> Stored {
+        Stored {
+            etag: text_of(&headers, ETAG),
+            computed_md5: text_of(&headers, HeaderName::from_static("computed-md5")),
+            headers,
+        }
+    }
+}
+
 impl Info {
     /// Whether the answer is about a directory.
     #[must_use]
@@ -386,6 +392,14 @@ impl Info {
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.header(CONTENT_LENGTH.as_str())?.parse().ok()
+    }
+
+    /// The roles that may act on it, in the order of the header; none if it has no tags.
+    #[must_use]
+    pub fn role_tags(&self) -> Vec<String> {
+        let tags = self.header("role-tag").unwrap_or_default().split(',');
+        let tags = tags.map(str::trim).filter(|tag| !tag.is_empty());
+        tags.map(str::to_owned).collect()
     }
 
     #[must_use]
@@ -456,7 +470,7 @@ pub(crate) fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<String> {
 }
 
 /// Lets `wins` replace whatever is there under the same names.
-fn replace(headers: &mut HeaderMap, wins: HeaderMap) {
+pub(crate) fn replace(headers: &mut HeaderMap, wins: HeaderMap) {
     for name in wins.keys() {
         headers.remove(name);
     }

@@ -44,6 +44,9 @@ pub enum Error {
     /// The caller's headers or path do not make a request.
     #[error("cannot make a request of this: {0}")]
     Request(#[from] http::Error),
+    /// The server does not have what was asked for.
+    #[error("{0} is not supported for this Manta deployment")]
+    NotSupported(&'static str),
     /// A source of bytes to upload failed.
     #[error("cannot read what is to be sent")]
     Source(#[source] std::io::Error),
@@ -100,6 +103,7 @@ impl Error {
             Error::Path(_) => "InvalidPathError".to_owned(),
             Error::Checksum { .. } => "ChecksumError".to_owned(),
             Error::Length { .. } => "DownloadError".to_owned(),
+            Error::NotSupported(_) => "FeatureNotSupportedError".to_owned(),
             Error::Url { .. } | Error::Malformed(_) | Error::Request(_) | Error::Source(_) => {
                 "Error".to_owned()
             }

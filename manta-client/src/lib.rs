@@ -25,8 +25,11 @@ mod client;
 mod download;
 mod jobs;
 mod lines;
+mod links;
 mod listing;
+mod recursive;
 mod tree;
+mod uploads;
 
 pub use agent::{Agent, AgentError};
 pub use body::{Body, Payload};
@@ -38,4 +41,6 @@ pub use key_search::{KeySearch, NoKey};
 pub use lines::Lines;
 pub use listing::{Entry, EntryKind, ListOptions, Listing, SortBy};
 pub use path::{InvalidPath, encode_path, encode_segment, resolve_path};
+pub use recursive::{Removal, RemovalProgress, TreeEntry, TreeFilter, TreeListing};
 pub use signer::{Auth, Signer, SignerError};
+pub use uploads::{PART_BYTES_MIN, PARTS_MAX, Part, Upload, UploadOptions, UploadState};
