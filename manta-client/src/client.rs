@@ -12,6 +12,7 @@ use hyper::Uri;
 use serde::Deserialize;
 
 use crate::body::{Body, Payload};
+use crate::directories::MissingDirectories;
 use crate::download::Download;
 use crate::error::{Error, ErrorReply, code_of_status};
 use crate::path::{encode_path, resolve_path};
@@ -76,6 +77,9 @@ pub struct Client {
 struct Settings {
     account: String,
     raw_paths: bool,
+    /// Paths are resolved already. `.` and `..` are names like any other to the server, so what a listing
+    /// says is never resolved again: it would lead out of the directory.
+    exact_paths: bool,
     /// Sent with every request.
     headers: HeaderMap,
 }
@@ -131,6 +135,7 @@ impl Client {
         let settings = Settings {
             account: config.account,
             raw_paths: config.raw_paths,
+            exact_paths: false,
             headers,
         };
         let pool = Pool::new(
@@ -168,6 +173,20 @@ impl Client {
         }
     }
 
+    /// The same client, sharing its connections, that takes every path for a resolved one. For paths made
+    /// of what listings said: `.` and `..` are ordinary names to the server.
+    #[must_use]
+    pub fn exact(&self) -> Client {
+        let settings = Settings {
+            exact_paths: true,
+            ..(*self.settings).clone()
+        };
+        Client {
+            settings: Arc::new(settings),
+            ..self.clone()
+        }
+    }
+
     #[must_use]
     pub fn account(&self) -> &str {
         &self.settings.account
@@ -175,7 +194,11 @@ impl Client {
 
     /// A path as a user writes it, resolved and escaped: ready for [`Client::request`].
     pub fn target(&self, path: &str) -> Result<String, Error> {
-        let resolved = resolve_path(path, &self.settings.account)?;
+        let resolved = if self.settings.exact_paths {
+            path.to_owned()
+        } else {
+            resolve_path(path, &self.settings.account)?
+        };
         Ok(if self.settings.raw_paths {
             resolved
         } else {
@@ -296,19 +319,20 @@ impl Client {
         if !options.parents {
             return self.put_once(&target, headers, payload).await;
         }
-        // With a stream there is only one try: make the directory first, it usually exists.
+        // With a stream there is only one try: look for the directory first.
         let parent = parent_of(path, self.account())?;
+        let directories = MissingDirectories::new(self.clone(), HeaderMap::new());
         match payload.duplicate() {
             None => {
                 if let Some(parent) = parent {
-                    self.mkdirp(&parent, HeaderMap::new()).await?;
+                    directories.ensure(&parent).await?;
                 }
                 self.put_once(&target, headers, payload).await
             }
             Some(second) => match self.put_once(&target, headers.clone(), payload).await {
                 Err(error) if error.is_code("DirectoryDoesNotExist") => {
                     if let Some(parent) = parent {
-                        self.mkdirp(&parent, HeaderMap::new()).await?;
+                        directories.make(&parent).await?;
                     }
                     self.put_once(&target, headers, second).await
                 }
@@ -331,14 +355,14 @@ impl Client {
         Ok(Stored::of(parts.headers))
     }
 
-    /// Replaces the metadata headers of an object or directory.
+    /// Replaces the metadata headers of an object or directory: what is not among `headers` is gone.
     pub async fn put_metadata(&self, path: &str, headers: HeaderMap) -> Result<(), Error> {
         let target = format!("{}?metadata=true", self.target(path)?);
         let mut all = accept("application/json");
         replace(&mut all, headers);
-        let response = self
-            .request_ok(Method::PUT, &target, all, Payload::Empty)
-            .await?;
+        // Chunked: a length, even zero, would be taken for an attempt to change the object's.
+        let nothing = Payload::stream(futures_util::stream::empty(), None);
+        let response = self.request_ok(Method::PUT, &target, all, nothing).await?;
         response.into_body().drain().await
     }
 

@@ -22,6 +22,7 @@ mod pool;
 mod transport;
 
 mod client;
+mod directories;
 mod download;
 mod jobs;
 mod lines;
@@ -30,10 +31,12 @@ mod listing;
 mod recursive;
 mod tree;
 mod uploads;
+mod walk;
 
 pub use agent::{Agent, AgentError};
 pub use body::{Body, Payload};
 pub use client::{Client, Config, Info, PutOptions, Stored};
+pub use directories::MissingDirectories;
 pub use download::Download;
 pub use error::{Error, ErrorReply};
 pub use jobs::LiveList;
@@ -44,3 +47,4 @@ pub use path::{InvalidPath, encode_path, encode_segment, resolve_path};
 pub use recursive::{Removal, RemovalProgress, TreeEntry, TreeFilter, TreeListing};
 pub use signer::{Auth, Signer, SignerError};
 pub use uploads::{PART_BYTES_MIN, PARTS_MAX, Part, Upload, UploadOptions, UploadState};
+pub use walk::{Found, Unread, Walk, WalkOptions};

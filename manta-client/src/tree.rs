@@ -43,7 +43,8 @@ impl Client {
     pub async fn remove_tree(&self, path: &str, parallel: usize) -> Result<(), Error> {
         let path = resolve_path(path, self.account())?;
         let turns = Arc::new(Semaphore::new(parallel.max(1)));
-        self.remove_below(path, turns).await
+        // An entry can be named `..`: it is that entry that goes, not the directory above.
+        self.exact().remove_below(path, turns).await
     }
 
     /// A directory is listed anew until it can be deleted.

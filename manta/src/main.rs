@@ -17,7 +17,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// An object store with compute on data.
 ///
@@ -56,6 +56,9 @@ fn main() -> ExitCode {
         .and_then(|arg| client(&base_name(arg), &args[2..]))
     {
         return code;
+    }
+    if let Some(shell) = cli::completion::asked(&args[1..]) {
+        return cli::completion::print(Arguments::command().subcommands(cli::definitions()), shell);
     }
     if args.len() == 1 {
         args.push("--help".into());

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
+use super::completion;
 use super::failure::Failure;
 
 /// A command after its arguments were understood.
@@ -15,8 +16,15 @@ pub(super) trait Command: Parser {
 
 /// Parses the arguments and runs the command.
 pub(super) fn start<C: Command>(name: &'static str, args: Vec<OsString>) -> ExitCode {
+    if let Some(shell) = completion::asked(&args) {
+        return completion::print(C::command().name(name), shell);
+    }
     let with_name = std::iter::once(OsString::from(name)).chain(args);
-    let command = match C::try_parse_from(with_name) {
+    let definition = completion::with_option(C::command());
+    let parsed = definition
+        .try_get_matches_from(with_name)
+        .and_then(|matches| C::from_arg_matches(&matches));
+    let command = match parsed {
         Ok(command) => command,
         Err(error) => {
             let asked = matches!(
@@ -52,7 +60,10 @@ pub(super) fn start<C: Command>(name: &'static str, args: Vec<OsString>) -> Exit
         Err(Failure::Message(message)) => eprintln!("{name}: {message}"),
         Err(Failure::Bare(message)) => eprintln!("{message}"),
         Err(Failure::Usage(message)) => {
-            eprintln!("{message}\n{}", C::command().name(name).render_help());
+            eprintln!(
+                "{message}\n{}",
+                completion::with_option(C::command()).render_help()
+            );
         }
         Err(Failure::Reported) => {}
     }

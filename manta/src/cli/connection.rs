@@ -85,6 +85,13 @@ impl Connection {
         Ok(Client::new(config)?)
     }
 
+    /// Takes the first levels of `-v` for the command itself, and leaves the rest to the log.
+    pub(super) fn take_verbosity(&mut self, levels: u8) -> u8 {
+        let taken = self.verbose.min(levels);
+        self.verbose -= taken;
+        taken
+    }
+
     /// The account whose tree `~~` is.
     pub(super) fn account(&self) -> Option<&str> {
         given(&self.account)

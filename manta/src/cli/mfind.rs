@@ -1,15 +1,11 @@
 //! `mfind`: walk directory trees and print what matches.
 //!
-//! Directories are listed in parallel, so the order between them is open; below one directory it is the
-//! directory's. A wide tree does not fill the memory: at most one page of each listing under way is held,
-//! and the directories still to visit, deepest first.
+//! The order between directories is open; below one directory it is the directory's.
 
 use std::num::NonZeroUsize;
 
 use clap::Parser;
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
-use manta_client::{Client, Entry, EntryKind, Error, Info, ListOptions, Listing, resolve_path};
+use manta_client::{Client, Entry, EntryKind, Error, Found, Info, WalkOptions, resolve_path};
 use regex::Regex;
 
 use super::command::Command;
@@ -19,12 +15,17 @@ use super::json_text;
 use super::mls::{Kind, object_json};
 use super::output::Output;
 
-/// Entries taken from one listing before another one gets its turn.
-const STEP_ENTRIES: usize = 1024;
-
 /// Walk hierarchies and find names
 #[derive(Debug, Parser)]
-#[command(name = "mfind", version, disable_version_flag = true)]
+#[command(
+    name = "mfind",
+    version,
+    disable_version_flag = true,
+    after_help = "Examples:
+  mfind ~~/stor
+  mfind -t o -n '\\.log$' -s 1048576 ~~/stor/logs
+  mfind -t d --maxdepth 1 ~~/stor"
+)]
 pub(super) struct Arguments {
     /// Stop after this many results
     #[arg(short = 'l', long)]
@@ -64,16 +65,16 @@ impl Command for Arguments {
             .iter()
             .map(|path| resolve_path(path, client.account()))
             .collect::<Result<_, _>>()?;
-        let mut walk = Walk {
+        let mut search = Search {
             left: self.limit.map_or(usize::MAX, NonZeroUsize::get),
             options: &self,
             output: Output::new(),
             missing: false,
         };
-        let outcome = walk.all(&client, &paths).await;
-        walk.output.finish()?;
+        let outcome = search.all(&client, &paths).await;
+        search.output.finish()?;
         outcome?;
-        if walk.missing {
+        if search.missing {
             Err(Failure::Reported)
         } else {
             Ok(())
@@ -81,7 +82,7 @@ impl Command for Arguments {
     }
 }
 
-struct Walk<'a> {
+struct Search<'a> {
     options: &'a Arguments,
     output: Output,
     /// How many results may still be printed.
@@ -90,84 +91,48 @@ struct Walk<'a> {
     missing: bool,
 }
 
-/// A directory whose children have this depth.
-#[derive(Debug)]
-struct Directory {
-    path: String,
-    depth: usize,
-}
-
-impl Walk<'_> {
+impl Search<'_> {
     async fn all(&mut self, client: &Client, paths: &[String]) -> Result<(), Failure> {
-        let mut to_visit = Vec::new();
+        let mut starts = Vec::new();
         for (given, path) in self.options.path.iter().zip(paths) {
             match client.head(path).await {
-                Ok(info) if info.is_directory() => {
-                    to_visit.push(Directory {
-                        path: path.clone(),
-                        depth: 0,
-                    });
-                }
+                Ok(info) if info.is_directory() => starts.push(path.clone()),
                 Ok(info) => self.print_start_object(path, &info)?,
-                Err(error) => self.report(given, error)?,
+                Err(error) => self.report(given, &error)?,
             }
         }
-        to_visit.reverse();
-
-        let mut under_way = FuturesUnordered::new();
+        let options = WalkOptions {
+            parallel: self.options.parallel.get(),
+            // A directory is entered while its children are less deep than the maximum.
+            depth_max: self
+                .options
+                .maxdepth
+                .map_or(usize::MAX, |depth| depth.saturating_sub(1)),
+        };
+        let mut walk = client.walk(starts, options);
         while self.left > 0 {
-            while under_way.len() < self.options.parallel.get()
-                && let Some(directory) = to_visit.pop()
-            {
-                match client.list(&directory.path, ListOptions::default()) {
-                    Ok(listing) => under_way.push(step(directory, listing)),
-                    Err(error) => self.report(&directory.path, error)?,
-                }
-            }
-            let Some((directory, entries, rest)) = under_way.next().await else {
-                break;
-            };
-            for entry in &entries {
-                self.visit(&directory, entry, &mut to_visit)?;
-            }
-            match rest {
-                Ok(Some(listing)) => under_way.push(step(directory, listing)),
-                Ok(None) => {}
-                Err(error) => self.report(&directory.path, error)?,
+            match walk.next().await {
+                Ok(Some(found)) => self.visit(&found)?,
+                Ok(None) => break,
+                Err(unread) => self.report(&unread.path, &unread.error)?,
             }
         }
         Ok(())
     }
 
-    fn visit(
-        &mut self,
-        directory: &Directory,
-        entry: &Entry,
-        to_visit: &mut Vec<Directory>,
-    ) -> Result<(), Failure> {
-        let options = self.options;
-        let maxdepth = options.maxdepth.unwrap_or(usize::MAX);
-        if entry.kind == EntryKind::Directory && directory.depth + 1 < maxdepth {
-            let path = format!("{}/{}", directory.path, entry.name);
-            to_visit.push(Directory {
-                path,
-                depth: directory.depth + 1,
-            });
-        }
-        if self.left == 0 || !options.wants(entry, directory.depth) {
+    fn visit(&mut self, found: &Found) -> Result<(), Failure> {
+        if !self.options.wants(&found.entry, found.depth) {
             return Ok(());
         }
         self.left -= 1;
-        if !options.json {
-            return self
-                .output
-                .line(&format!("{}/{}", directory.path, entry.name));
+        if !self.options.json {
+            return self.output.line(&found.path());
         }
         self.output.line(&json_text::append(
-            &entry.line,
+            &found.entry.line,
             [
-                ("parent", json_text::quote(&directory.path)),
-                ("depth", directory.depth.to_string()),
+                ("parent", json_text::quote(&found.parent)),
+                ("depth", found.depth.to_string()),
             ],
         ))
     }
@@ -185,7 +150,7 @@ impl Walk<'_> {
     }
 
     /// What is not there is reported and passed over; everything else ends the walk.
-    fn report(&mut self, path: &str, error: Error) -> Result<(), Failure> {
+    fn report(&mut self, path: &str, error: &Error) -> Result<(), Failure> {
         eprintln!("mfind: in {path}: {}", error.line());
         if error.is_not_found() {
             self.missing = true;
@@ -206,24 +171,6 @@ impl Arguments {
                 .is_none_or(|name| name.is_match(&entry.name))
             && (entry.kind == EntryKind::Directory
                 || self.size.is_none_or(|size| entry.size >= size))
-    }
-}
-
-/// The next entries of a listing, and the listing if it goes on.
-async fn step(
-    directory: Directory,
-    mut listing: Listing,
-) -> (Directory, Vec<Entry>, Result<Option<Listing>, Error>) {
-    let mut entries = Vec::new();
-    loop {
-        match listing.next().await {
-            Ok(Some(entry)) => entries.push(entry),
-            Ok(None) => return (directory, entries, Ok(None)),
-            Err(error) => return (directory, entries, Err(error)),
-        }
-        if entries.len() >= STEP_ENTRIES {
-            return (directory, entries, Ok(Some(listing)));
-        }
     }
 }
 

@@ -14,7 +14,15 @@ use super::progress::{Progress, Wish};
 
 /// Download objects
 #[derive(Debug, Parser)]
-#[command(name = "mget", version, disable_version_flag = true)]
+#[command(
+    name = "mget",
+    version,
+    disable_version_flag = true,
+    after_help = "Examples:
+  mget ~~/stor/book.txt
+  mget -O ~~/stor/book.txt
+  mget -q ~~/stor/part1 ~~/stor/part2 > whole"
+)]
 pub(super) struct Arguments {
     /// HTTP headers to include
     #[arg(short = 'H', long = "header", allow_hyphen_values = true)]

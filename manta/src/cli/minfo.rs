@@ -13,7 +13,14 @@ use super::output::Output;
 
 /// Show the headers of objects and directories
 #[derive(Debug, Parser)]
-#[command(name = "minfo", version, disable_version_flag = true)]
+#[command(
+    name = "minfo",
+    version,
+    disable_version_flag = true,
+    after_help = "Examples:
+  minfo ~~/stor/book.txt
+  minfo -j ~~/stor/a ~~/stor/b"
+)]
 pub(super) struct Arguments {
     /// JSON output, with the fields "status" and "statusCode" besides the headers
     #[arg(short = 'j', long)]

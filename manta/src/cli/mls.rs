@@ -21,7 +21,11 @@ use super::output::Output;
     name = "mls",
     version,
     disable_version_flag = true,
-    disable_help_flag = true
+    disable_help_flag = true,
+    after_help = "Examples:
+  mls
+  mls -l ~~/stor/books
+  mls -j --type o ~~/public | json -ga name size"
 )]
 pub(super) struct Arguments {
     /// Output in JSON

@@ -9,7 +9,14 @@ use super::failure::Failure;
 
 /// Make directories
 #[derive(Debug, Parser)]
-#[command(name = "mmkdir", version, disable_version_flag = true)]
+#[command(
+    name = "mmkdir",
+    version,
+    disable_version_flag = true,
+    after_help = "Examples:
+  mmkdir ~~/stor/books
+  mmkdir -p ~~/stor/books/old/rare"
+)]
 pub(super) struct Arguments {
     /// HTTP headers to include
     #[arg(short = 'H', long = "header", allow_hyphen_values = true)]

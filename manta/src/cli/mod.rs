@@ -1,56 +1,73 @@
-//! The client commands: `mls`, `mput`, `mget`, `minfo`, `mrm`, `mrmdir`, `mmkdir`, `mfind`, `mjob`.
+//! The client commands, from `mls` to `mjob`: whatever a user does with a store.
 //!
 //! Their options, output and exit codes are those of the ecosystem's own command line tools, because
 //! scripts depend on them. Results go to stdout; a failure is one line on stderr and exit code 1.
 //!
 //! In reading order: `command` is what all of them share, `connection` the options that say which server
-//! and which identity, `output` and `listing_line` what is printed, then one file for each command.
+//! and which identity, `output` and `listing_line` what is printed, `upload` what is sent, then one file
+//! for each command.
 
 mod command;
+pub(crate) mod completion;
 mod connection;
 mod failure;
 mod json_text;
 mod listing_line;
+mod local_tree;
 mod output;
 mod progress;
 mod stdin;
+mod tree_upload;
+mod upload;
 
+mod mchattr;
 mod mfind;
 mod mget;
 mod minfo;
 mod mjob;
 mod mls;
+mod mmd5;
 mod mmkdir;
 mod mput;
 mod mrm;
 mod mrmdir;
+mod msync;
+mod muntar;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Every command [`run`] knows.
-pub(crate) const COMMANDS: &[&str] = &[
-    "mls", "mput", "mget", "minfo", "mrm", "mrmdir", "mmkdir", "mfind", "mjob",
-];
+use clap::CommandFactory as _;
 
-/// Runs a client command with its arguments (without its name), on a runtime of its own.
-pub(crate) fn run(command: &str, args: Vec<OsString>) -> ExitCode {
-    match command {
-        "mls" => command::start::<mls::Arguments>("mls", args),
-        "mput" => command::start::<mput::Arguments>("mput", args),
-        "mget" => command::start::<mget::Arguments>("mget", args),
-        "minfo" => command::start::<minfo::Arguments>("minfo", args),
-        "mrm" => command::start::<mrm::Arguments>("mrm", args),
-        "mrmdir" => command::start::<mrmdir::Arguments>("mrmdir", args),
-        "mmkdir" => command::start::<mmkdir::Arguments>("mmkdir", args),
-        "mfind" => command::start::<mfind::Arguments>("mfind", args),
-        "mjob" => command::start::<mjob::Arguments>("mjob", args),
-        other => {
-            eprintln!("there is no command \"{other}\"");
-            ExitCode::FAILURE
+/// Declares the commands once: their names, how each is run, and how each is described.
+macro_rules! commands {
+    ($($name:ident),* $(,)?) => {
+        /// Every command [`run`] knows.
+        pub(crate) const COMMANDS: &[&str] = &[$(stringify!($name)),*];
+
+        /// Runs a client command with its arguments (without its name), on a runtime of its own.
+        pub(crate) fn run(command: &str, args: Vec<OsString>) -> ExitCode {
+            match command {
+                $(stringify!($name) => {
+                    command::start::<$name::Arguments>(stringify!($name), args)
+                })*
+                other => {
+                    eprintln!("there is no command \"{other}\"");
+                    ExitCode::FAILURE
+                }
+            }
         }
-    }
+
+        /// The definitions of all commands, for the completions of `manta` itself.
+        pub(crate) fn definitions() -> Vec<clap::Command> {
+            vec![$(completion::with_option($name::Arguments::command())),*]
+        }
+    };
 }
+
+commands!(
+    mls, mput, mget, minfo, mrm, mrmdir, mmkdir, mfind, mjob, mchattr, mmd5, msync, muntar,
+);
 
 #[cfg(test)]
 mod tests {
@@ -65,6 +82,20 @@ mod tests {
                 format!("{:?}", ExitCode::SUCCESS),
                 "{command}"
             );
+        }
+    }
+
+    #[test]
+    fn every_definition_is_sound_and_has_examples() {
+        for definition in definitions() {
+            let name = definition.get_name().to_owned();
+            assert!(COMMANDS.contains(&name.as_str()), "{name}");
+            let help = definition.clone().render_long_help().to_string();
+            assert!(
+                help.contains("Examples:"),
+                "{name} has no examples:\n{help}"
+            );
+            definition.debug_assert();
         }
     }
 }

@@ -1,38 +1,38 @@
 //! `mput`: a file or stdin into an object.
 
-use std::io;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use base64::Engine as _;
 use clap::Parser;
-use futures_util::StreamExt as _;
 use http::StatusCode;
-use manta_client::{Client, Error, Payload, PutOptions, resolve_path};
-use md5::{Digest as _, Md5};
-use tokio::io::AsyncReadExt as _;
-use tokio_util::io::ReaderStream;
+use manta_client::{Client, Error, MissingDirectories, PutOptions, resolve_path};
 
 use super::command::Command;
 use super::connection::{Connection, at_least_one, headers};
 use super::failure::Failure;
-use super::progress::{Progress, Wish};
+use super::local_tree::Links;
+use super::progress::{Meter, Wish};
 use super::stdin::stdin;
-
-/// A file can be read again, so its upload is worth some patience.
-const TRIES: u32 = 4;
-const RETRY_DELAY_MIN: Duration = Duration::from_secs(1);
-const RETRY_DELAY_MAX: Duration = Duration::from_secs(10);
-const READ_BYTES: usize = 64 * 1024;
+use super::tree_upload::TreeUpload;
+use super::upload::{content_type, counted, digest_of, put_file, role_tag_of};
 
 /// Upload an object
 #[derive(Debug, Parser)]
-#[command(name = "mput", version, disable_version_flag = true)]
+#[command(
+    name = "mput",
+    version,
+    disable_version_flag = true,
+    after_help = "Examples:
+  mput -f book.txt ~~/stor/book.txt
+  mput -p -f book.txt -H 'm-author: Austen' ~~/stor/new/directory/book.txt
+  mput -r -f ./books ~~/stor/books
+  grep -v '^#' list | mput ~~/stor/list"
+)]
 pub(super) struct Arguments {
     /// Number of copies to make
     #[arg(short = 'c', long, default_value = "2", value_parser = clap::value_parser!(u32).range(1..))]
     copies: u32,
-    /// Local file to upload
+    /// Local file to upload; with -r a directory
     #[arg(short = 'f', long)]
     file: Option<PathBuf>,
     /// HTTP headers to include
@@ -50,6 +50,16 @@ pub(super) struct Arguments {
     /// Force the progress bar, even when stderr is redirected
     #[arg(long)]
     progress: bool,
+    /// Upload what is in the directory given by -f into PATH, except what is there already with the
+    /// same MD5
+    #[arg(short = 'r', long)]
+    recursive: bool,
+    /// Limit concurrent operations (with -r)
+    #[arg(long, value_name = "NUM", default_value = "20")]
+    parallel: NonZeroUsize,
+    /// Ignore symbolic links instead of following them (with -r)
+    #[arg(long)]
+    ignore_links: bool,
     /// Role tags for the new object
     #[arg(long = "role-tag")]
     role_tags: Vec<String>,
@@ -61,6 +71,9 @@ pub(super) struct Arguments {
 impl Command for Arguments {
     async fn run(self) -> Result<(), Failure> {
         at_least_one(&self.path)?;
+        if self.recursive && self.file.is_none() {
+            return Err(Failure::Usage("--recursive requires --file".to_owned()));
+        }
         if self.md5 && self.file.is_none() {
             return Err(Failure::Usage("--md5 requires --file".to_owned()));
         }
@@ -72,6 +85,9 @@ impl Command for Arguments {
         };
         let client = self.connection.client().await?;
         let path = resolve_path(&self.path[0], client.account())?;
+        if self.recursive {
+            return self.put_tree(client, path, options).await;
+        }
         if let Some(file) = &self.file {
             let metadata = tokio::fs::metadata(file)
                 .await
@@ -85,10 +101,11 @@ impl Command for Arguments {
         }
         let path = self.target(&client, path).await?;
         options.content_type = Some(content_type(&path));
+        let meter = Meter::new(Wish::from_flags(self.quiet, self.progress));
         let stored = match &self.file {
-            Some(file) => self.put_file(&client, &path, file, options).await,
+            Some(file) => put_file(&client, &path, file, &options, &meter).await,
             None => {
-                let payload = self.payload(stdin()?, &path, None);
+                let payload = counted(stdin()?, &path, None, &meter);
                 client.put(&path, payload, options).await.map(drop)
             }
         };
@@ -97,6 +114,49 @@ impl Command for Arguments {
 }
 
 impl Arguments {
+    async fn put_tree(
+        &self,
+        client: Client,
+        path: String,
+        options: PutOptions,
+    ) -> Result<(), Failure> {
+        let local = self.file.clone().unwrap_or_default();
+        if !local.is_dir() {
+            let local = local.display();
+            return Err(Failure::Bare(format!("{local} is not a directory")));
+        }
+        match client.head(&path).await {
+            Ok(info) if info.is_directory() => {}
+            Ok(_) => return Err(Failure::Bare(format!("{path} is not a directory"))),
+            Err(error) if error.is_not_found() => {
+                let directory = role_tag_of(&options.headers);
+                if self.parents {
+                    let directories = MissingDirectories::new(client.clone(), directory);
+                    directories.make(&path).await?;
+                } else {
+                    client.mkdir(&path, directory).await?;
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let wish = Wish::from_flags(self.quiet, self.progress);
+        let upload = TreeUpload {
+            meter: Meter::together(wish, &path),
+            client,
+            local,
+            remote: path,
+            options,
+            send_md5: self.md5,
+            links: if self.ignore_links {
+                Links::Ignore
+            } else {
+                Links::Follow
+            },
+            parallel: self.parallel.get(),
+        };
+        upload.run().await
+    }
+
     /// Where it goes: into a directory under the file's name, otherwise to the path itself.
     async fn target(&self, client: &Client, path: String) -> Result<String, Failure> {
         let info = client.info(&path).await?;
@@ -115,58 +175,6 @@ impl Arguments {
             None => Err(Failure::Bare("cannot infer name without -f".to_owned())),
         }
     }
-
-    async fn put_file(
-        &self,
-        client: &Client,
-        path: &str,
-        file: &Path,
-        options: PutOptions,
-    ) -> Result<(), Error> {
-        let mut delay = RETRY_DELAY_MIN;
-        let mut tries = 1;
-        loop {
-            let source = tokio::fs::File::open(file).await.map_err(Error::Source)?;
-            let size = source.metadata().await.map_err(Error::Source)?.len();
-            let payload = self.payload(source.take(size), path, Some(size));
-            match client.put(path, payload, options.clone()).await {
-                Ok(_) => return Ok(()),
-                Err(error) if tries >= TRIES || !is_worth_retrying(&error) => return Err(error),
-                Err(error) => {
-                    tracing::debug!(%error, tries, "upload failed, will try again");
-                    tokio::time::sleep(delay).await;
-                    delay = (delay * 2).min(RETRY_DELAY_MAX);
-                    tries += 1;
-                }
-            }
-        }
-    }
-
-    /// The bytes, counted by the progress bar as they go.
-    fn payload(
-        &self,
-        source: impl tokio::io::AsyncRead + Send + 'static,
-        path: &str,
-        size: Option<u64>,
-    ) -> Payload {
-        let wish = Wish::from_flags(self.quiet, self.progress);
-        let mut progress = Progress::new(wish, path, size);
-        let stream = ReaderStream::with_capacity(source, READ_BYTES);
-        let stream = stream.inspect(move |chunk| match chunk {
-            Ok(chunk) => progress.advance(chunk.len()),
-            Err(_) => progress.finish(),
-        });
-        Payload::stream(stream, size)
-    }
-}
-
-/// The server refusing is an answer; a server that could not, or a broken connection, may do better.
-fn is_worth_retrying(error: &Error) -> bool {
-    match error {
-        Error::Reply(reply) => reply.status.is_server_error(),
-        Error::Connect { .. } | Error::Broken(_) => true,
-        _ => false,
-    }
 }
 
 /// Two refusals have words of their own here.
@@ -184,41 +192,9 @@ fn explain(error: Error) -> Failure {
     error.into()
 }
 
-/// The media type that the name of the target suggests.
-fn content_type(path: &str) -> String {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    match mime_guess::from_path(name).first_raw() {
-        Some(kind) => kind.to_owned(),
-        None => std::env::var("MANTA_DEFAULT_CONTENT_TYPE")
-            .ok()
-            .filter(|kind| !kind.is_empty())
-            .unwrap_or_else(|| "application/octet-stream".to_owned()),
-    }
-}
-
-async fn digest_of(file: &Path) -> Result<String, io::Error> {
-    let mut source = tokio::fs::File::open(file).await?;
-    let mut digest = Md5::new();
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        let count = source.read(&mut buffer).await?;
-        if count == 0 {
-            return Ok(base64::engine::general_purpose::STANDARD.encode(digest.finalize()));
-        }
-        digest.update(&buffer[..count]);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_targets_extension_says_the_type() {
-        assert_eq!(content_type("/a/stor/x.txt"), "text/plain");
-        assert_eq!(content_type("/a/stor/x.JSON"), "application/json");
-        assert_eq!(content_type("/a/stor.txt/x"), "application/octet-stream");
-    }
 
     #[test]
     fn copies_are_at_least_one() {

@@ -13,7 +13,14 @@ use super::output::{check_can_ask, confirm};
 
 /// Remove objects
 #[derive(Debug, Parser)]
-#[command(name = "mrm", version, disable_version_flag = true)]
+#[command(
+    name = "mrm",
+    version,
+    disable_version_flag = true,
+    after_help = "Examples:
+  mrm ~~/stor/book.txt
+  mrm -r ~~/stor/books"
+)]
 pub(super) struct Arguments {
     /// Confirm before deleting
     #[arg(short = 'I', long)]

@@ -11,7 +11,13 @@ use super::output::{check_can_ask, confirm};
 
 /// Remove empty directories
 #[derive(Debug, Parser)]
-#[command(name = "mrmdir", version, disable_version_flag = true)]
+#[command(
+    name = "mrmdir",
+    version,
+    disable_version_flag = true,
+    after_help = "Examples:
+  mrmdir ~~/stor/books"
+)]
 pub(super) struct Arguments {
     /// Confirm before deleting
     #[arg(short = 'I', long)]

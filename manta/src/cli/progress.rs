@@ -4,7 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
@@ -83,6 +83,96 @@ impl Progress {
     }
 }
 
+/// Gives every transfer its bar, or all transfers of a tree a common one.
+#[derive(Clone, Debug)]
+pub(super) enum Meter {
+    Each(Wish),
+    Together(Arc<Mutex<Progress>>),
+}
+
+impl Meter {
+    pub(super) fn new(wish: Wish) -> Meter {
+        Meter::Each(wish)
+    }
+
+    /// One bar for many transfers whose sizes are told by [`Meter::expect`].
+    pub(super) fn together(wish: Wish, name: &str) -> Meter {
+        let progress = Progress::new(wish, name, Some(0));
+        Meter::Together(Arc::new(Mutex::new(progress)))
+    }
+
+    /// Another transfer of so many bytes will come.
+    pub(super) fn expect(&self, bytes: u64) {
+        if let Meter::Together(progress) = self {
+            lock(progress).bar.inc_length(bytes);
+        }
+    }
+
+    /// Bytes that need not be transferred after all.
+    pub(super) fn skip(&self, bytes: u64) {
+        if let Meter::Together(progress) = self {
+            lock(progress).bar.inc(bytes);
+        }
+    }
+
+    pub(super) fn start(&self, name: &str, size: Option<u64>) -> Count {
+        let (progress, shared) = match self {
+            Meter::Each(wish) => {
+                let progress = Progress::new(*wish, name, size);
+                (Arc::new(Mutex::new(progress)), false)
+            }
+            Meter::Together(progress) => (progress.clone(), true),
+        };
+        Count {
+            progress,
+            shared,
+            bytes: 0,
+            size,
+        }
+    }
+
+    pub(super) fn finish(&self) {
+        if let Meter::Together(progress) = self {
+            lock(progress).finish();
+        }
+    }
+}
+
+/// The bytes of one transfer. One that is dropped before its end takes them back from a common bar, since
+/// they will be sent again.
+#[derive(Debug)]
+pub(super) struct Count {
+    progress: Arc<Mutex<Progress>>,
+    shared: bool,
+    bytes: u64,
+    size: Option<u64>,
+}
+
+impl Count {
+    pub(super) fn advance(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+        lock(&self.progress).advance(bytes);
+    }
+
+    pub(super) fn finish(&self) {
+        if !self.shared {
+            lock(&self.progress).finish();
+        }
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        if self.shared && self.size.is_some_and(|size| self.bytes < size) {
+            lock(&self.progress).bar.dec(self.bytes);
+        }
+    }
+}
+
+fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// `/dev/tty` for indicatif, which by itself only knows stdout and stderr.
 #[derive(Debug)]
 struct Terminal {
@@ -99,10 +189,7 @@ impl Terminal {
     }
 
     fn write(&self, text: &str) -> io::Result<()> {
-        let mut tty = self
-            .tty
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut tty = self.tty.lock().unwrap_or_else(PoisonError::into_inner);
         tty.write_all(text.as_bytes())
     }
 

@@ -1,11 +1,15 @@
 //! The system tests: one binary, one module for each subject, so that it links once.
 
 mod bad_input;
+mod commands_metadata;
+mod commands_trees;
+mod completion;
 mod concurrency;
 mod crash_replay;
 mod hostile;
 mod jobs;
 mod kill_nine;
+mod msync;
 mod not_root;
 mod npm;
 mod on_disk;
@@ -13,6 +17,7 @@ mod own_commands;
 mod put_order;
 mod pypi;
 mod recorder;
+mod said;
 mod start;
 mod storage_faults;
 mod tree;

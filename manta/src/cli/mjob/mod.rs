@@ -18,7 +18,12 @@ use super::failure::Failure;
     version,
     disable_version_flag = true,
     propagate_version = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_help = "Examples:
+  mfind -t o ~~/stor/books | mjob create -o -m 'grep -c whale' -r 'awk \"{ n += \\$1 } END { print n }\"'
+  mjob create -n words --memory 2048 -m 'tr -cs A-Za-z \"\\n\"' -r 'sort | uniq -c' < names
+  mjob list -l -s running
+  mjob outputs JOBID"
 )]
 pub(super) struct Arguments {
     #[command(subcommand)]

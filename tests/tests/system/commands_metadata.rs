@@ -1,0 +1,123 @@
+//! Our own commands about the metadata of what is stored: `mchattr`, `mmd5`.
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use tests::Store;
+use tests::home::{Home, run, run_with};
+
+use crate::said::{fails_with, is_wrong_usage, said};
+
+fn info(home: &Home, path: &str) -> Result<Value> {
+    Ok(serde_json::from_str(&run(home
+        .own("minfo")
+        .args(["-j", path]))?)?)
+}
+
+#[test]
+fn mchattr_replaces_all_metadata_of_objects_and_directories() -> Result<()> {
+    let store = Store::launch()?;
+    let home = store.user()?;
+    let put = ["-H", "m-first: 1", "-H", "m-both: old", "~~/stor/x.txt"];
+    run_with(home.own("mput").args(put), b"content")?;
+    run(home.own("mmkdir").args(["-H", "m-first: 1", "~~/stor/d"]))?;
+    let before = info(&home, "~~/stor/x.txt")?;
+    run(home.own("mchattr").args([
+        "-H",
+        "m-both: new",
+        "-H",
+        "m-second:2",
+        "~~/stor/x.txt",
+        "~~/stor/d",
+    ]))?;
+    for path in ["~~/stor/x.txt", "~~/stor/d"] {
+        let now = info(&home, path)?;
+        ensure!(
+            now["m-both"] == "new" && now["m-second"] == "2" && now.get("m-first").is_none(),
+            "{now}"
+        );
+    }
+    let now = info(&home, "~~/stor/x.txt")?;
+    for same in ["etag", "content-md5", "content-length", "content-type"] {
+        ensure!(now[same] == before[same], "{same}: {before} and {now}");
+    }
+    ensure!(
+        run(home.own("mget").arg("~~/stor/x.txt"))? == "content",
+        "the content"
+    );
+    run(home
+        .own("mchattr")
+        .args(["-H", "content-type: text/x-y", "~~/stor/x.txt"]))?;
+    ensure!(
+        info(&home, "~~/stor/x.txt")?["content-type"] == "text/x-y",
+        "the type"
+    );
+
+    fails_with(
+        home.own("mchattr").args(["-H", "m-a: b", "~~/stor/none"]),
+        &format!(
+            "mchattr: ResourceNotFoundError: {} was not found",
+            store.path("stor/none")
+        ),
+    )?;
+    fails_with(
+        home.own("mchattr")
+            .args(["-H", "durability-level: 3", "~~/stor/x.txt"]),
+        "mchattr: InvalidUpdateError: overwrite of \"durability-level\" forbidden",
+    )?;
+    fails_with(
+        home.own("mchattr").args(["-H", "m-a: b", "stor/x"]),
+        "mchattr: InvalidPathError: stor/x is not a valid Manta path",
+    )?;
+    is_wrong_usage(home.own("mchattr").arg("~~/stor/x.txt"), "header required")?;
+    is_wrong_usage(home.own("mchattr").args(["-H", "m-a: b"]), "path required")?;
+    is_wrong_usage(
+        home.own("mchattr").args(["-H", "nothing", "~~/stor/x.txt"]),
+        "header must be in the form of \"[header]: value\"",
+    )?;
+    store.finish()
+}
+
+#[test]
+fn mmd5_prints_what_md5sum_prints() -> Result<()> {
+    let store = Store::launch()?;
+    let home = store.user()?;
+    for (name, content) in [("a", "one\n"), ("b b", ""), ("c", "three")] {
+        run_with(
+            home.own("mput").arg(format!("~~/stor/{name}")),
+            content.as_bytes(),
+        )?;
+        std::fs::write(home.path().join(name), content)?;
+    }
+    let sums = run(home.command("md5sum").args(["a", "b b", "c"]))?;
+    let sums = sums.replace("  ", &format!("  {}", store.path("stor/")));
+    for parallel in ["1", "2", "100"] {
+        let ours =
+            run(home
+                .own("mmd5")
+                .args(["-p", parallel, "~~/stor/a", "~~/stor/b b", "~~/stor/c"]))?;
+        ensure!(ours == sums, "{ours}\nmust be\n{sums}");
+    }
+    // What fails is said, and the others go on.
+    let mixed = said(
+        home.own("mmd5")
+            .args(["~~/stor", "~~/stor/none", "~~/stor/a"]),
+    )?;
+    let stor = store.path("stor");
+    ensure!(
+        mixed.stdout
+            == sums
+                .lines()
+                .next()
+                .map(|line| format!("{line}\n"))
+                .unwrap_or_default(),
+        "{mixed:?}"
+    );
+    ensure!(
+        mixed.stderr
+            == format!("mmd5: {stor}: {stor} is a directory\nmmd5: {stor}/none: NotFoundError\n"),
+        "{mixed:?}"
+    );
+    ensure!(mixed.code == Some(1), "{mixed:?}");
+    is_wrong_usage(&mut home.own("mmd5"), "path required")?;
+    store.finish()
+}
