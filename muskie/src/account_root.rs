@@ -22,9 +22,9 @@ fn members(config: &Config) -> impl Iterator<Item = &'static str> {
 }
 
 pub(crate) fn handle(request: &Request<'_>, exchange: &mut Exchange) -> Result<Reply> {
-    let may = request
-        .principal()
-        .is_some_and(|caller| caller.operator || caller.account == request.owner.id);
+    let may = request.principal().is_some_and(|caller| {
+        caller.operator || (caller.user.is_none() && caller.account == request.owner.id)
+    });
     if !may {
         return Err(request.forbidden());
     }

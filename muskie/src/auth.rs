@@ -1,109 +1,104 @@
-//! Who asks. The order of the checks is part of the API: the form of the header, the date, the account,
-//! the key, the signature. Source: rest-api.md sections 9, 10.2.
+//! Who asks. The order of the checks is part of the API: the form of what is sent, the times in it, the
+//! account, the subuser, the key, the signature. Source: rest-api.md section 9.
 //!
-//! A verified signature is remembered by a digest of everything it covers, so that a client that signs a date once a
-//! second costs one verification a second. Account and key are looked up every time, and the date is
-//! compared every time: a removed key stops working at once.
+//! What comes out is somebody; which roles they act in is found out later ([`crate::roles`]), for the owner
+//! of what they ask for is looked up before. A delegated token (`X-Auth-Token`) is an optional feature that
+//! this store does not have: it is answered as one that the signing service never issued.
 
+mod key_id;
+mod verified;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
-use httpsig::{Authorization, Fingerprint, ParseError, PublicKey};
-use libmanta::mahi::Principal;
-use libmanta::{Account, AccountId, Timestamp};
-use percent_encoding::percent_decode_str;
-use quick_cache::sync::Cache;
-use ring::digest;
+use httpsig::{Algorithm, Authorization, Fingerprint, ParseError};
+use libmanta::mahi::{ActingUser, Principal};
+use libmanta::{Account, Timestamp};
 
 use crate::errors::{Error, Result};
 use crate::exchange::Head;
+use crate::presigned;
 use crate::server::Server;
 
-/// An entry is a digest, however long the headers of the request were: a full cache is about a mebibyte.
-const VERIFIED_MAX: usize = 16_384;
-const PARSED_KEYS_MAX: usize = 4096;
-
-/// A caller who is who they say.
-#[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    pub(crate) principal: Principal,
-    pub(crate) account: Arc<Account>,
-}
+use self::key_id::KeyId;
+pub(crate) use self::verified::SignatureCache;
+use self::verified::{Signed, Signer};
 
 /// What a request brings to show who it is, in good form and in time.
-pub(crate) enum Credentials {
-    Anonymous,
-    Signature {
-        authorization: Box<Authorization>,
-        covered: String,
-    },
-    Token(String),
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    proof: Proof,
+    /// Roles to act in, as a list of names.
+    role: Option<String>,
+    /// Tags for what is stored, as a list of names of roles.
+    pub(crate) role_tag: Option<String>,
 }
 
 #[derive(Debug)]
-pub(crate) struct SignatureCache {
-    verified: Cache<Verified, ()>,
-    keys: Cache<String, Arc<PublicKey>>,
+enum Proof {
+    Nothing,
+    Signature(Box<Signature>),
+    Token(String),
 }
 
-/// SHA-256 over who signed what, with what, and how: whoever could find two questions with one digest could
-/// pass for somebody else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Verified([u8; 32]);
+/// A signature, wherever it was found.
+#[derive(Debug)]
+pub(crate) struct Signature {
+    pub(crate) key_id: String,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) bytes: Vec<u8>,
+    /// The text it has to be over.
+    pub(crate) covered: String,
+    /// In the query, where it is good for one request as it stands.
+    pub(crate) in_query: bool,
+}
 
-impl Verified {
-    /// `fingerprint` is the name of the key in its account.
-    fn new(
-        account: AccountId,
-        fingerprint: &str,
-        algorithm: &str,
-        covered: &str,
-        signature: &[u8],
-    ) -> Self {
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(account.as_uuid().as_bytes());
-        // Lengths first, so that no byte can move from one part to the next.
-        for part in [
-            fingerprint.as_bytes(),
-            algorithm.as_bytes(),
-            covered.as_bytes(),
-            signature,
-        ] {
-            let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
-            context.update(&length.to_le_bytes());
-            context.update(part);
+/// Somebody who is who they say.
+#[derive(Clone, Debug)]
+pub(crate) struct Somebody {
+    pub(crate) account: Arc<Account>,
+    /// `None` is the account itself.
+    pub(crate) user: Option<ActingUser>,
+    pub(crate) asked: Asked,
+}
+
+/// Which roles somebody wants to act in.
+#[derive(Clone, Debug)]
+pub(crate) enum Asked {
+    /// A list of names; without one, whatever is active by default.
+    Names(Option<String>),
+    /// What a token says, which holds whatever the request says.
+    Stored(Principal),
+}
+
+impl Credentials {
+    /// Whether this is a signed URL, which may come over an insecure connection.
+    pub(crate) fn is_presigned(&self) -> bool {
+        matches!(&self.proof, Proof::Signature(signature) if signature.in_query)
+    }
+
+    /// Reads headers and query, and checks the times in them. Nobody is looked up yet.
+    pub(crate) fn read(server: &Server, head: &Head) -> Result<Self> {
+        if !head.has("authorization")
+            && let Some(presigned) = presigned::read(head, server.clock.now())?
+        {
+            return Ok(Self {
+                proof: Proof::Signature(Box::new(presigned.signature)),
+                role: presigned.role,
+                role_tag: presigned.role_tag,
+            });
         }
-        let mut question = [0; 32];
-        question.copy_from_slice(context.finish().as_ref());
-        Self(question)
+        Ok(Self {
+            proof: proof(server, head)?,
+            role: head.header("role"),
+            role_tag: head.header("role-tag"),
+        })
     }
 }
 
-impl Default for SignatureCache {
-    fn default() -> Self {
-        Self {
-            verified: Cache::new(VERIFIED_MAX),
-            keys: Cache::new(PARSED_KEYS_MAX),
-        }
-    }
-}
-
-impl SignatureCache {
-    /// The parsed form of an OpenSSH line; `None` for one that does not parse.
-    fn key(&self, line: &str) -> Option<Arc<PublicKey>> {
-        if let Some(key) = self.keys.get(line) {
-            return Some(key);
-        }
-        let key = Arc::new(PublicKey::parse_openssh(line).ok()?);
-        self.keys.insert(line.to_owned(), key.clone());
-        Some(key)
-    }
-}
-
-/// Reads the header and checks the date it covers. Nobody is looked up yet.
-pub(crate) fn credentials(server: &Server, head: &Head) -> Result<Credentials> {
+fn proof(server: &Server, head: &Head) -> Result<Proof> {
     let Some(header) = head.header("authorization") else {
-        return Ok(Credentials::Anonymous);
+        return Ok(Proof::Nothing);
     };
     let authorization = match Authorization::parse(&header) {
         Ok(authorization) => authorization,
@@ -112,7 +107,7 @@ pub(crate) fn credentials(server: &Server, head: &Head) -> Result<Credentials> {
                 .trim()
                 .split_once(' ')
                 .map_or("", |(_, token)| token.trim());
-            return Ok(Credentials::Token(token.to_owned()));
+            return Ok(Proof::Token(token.to_owned()));
         }
         Err(ParseError::OtherScheme(scheme)) => {
             return Err(Error::AuthorizationSchemeNotAllowed { scheme });
@@ -136,10 +131,13 @@ pub(crate) fn credentials(server: &Server, head: &Head) -> Result<Credentials> {
     )
     .map_err(|error| invalid_header(&error))?;
     check_skew(server, head)?;
-    Ok(Credentials::Signature {
-        authorization: Box::new(authorization),
+    Ok(Proof::Signature(Box::new(Signature {
+        key_id: authorization.key_id,
+        algorithm: authorization.algorithm,
+        bytes: authorization.signature,
         covered,
-    })
+        in_query: false,
+    })))
 }
 
 fn invalid_header(reason: &dyn std::fmt::Display) -> Error {
@@ -175,20 +173,25 @@ pub(crate) async fn authenticate(
     server: &Server,
     head: &Head,
     credentials: Credentials,
-) -> Result<Option<Caller>> {
-    let caller = match credentials {
-        Credentials::Anonymous => return Ok(None),
-        Credentials::Token(token) => by_token(server, &token).await?,
-        Credentials::Signature {
-            authorization,
-            covered,
-        } => by_signature(server, &authorization, &covered).await?,
+) -> Result<Option<Somebody>> {
+    let delegated = head.has("x-auth-token");
+    let somebody = match credentials.proof {
+        // It would need a signature besides.
+        Proof::Nothing if delegated => return Err(Error::AuthorizationRequired),
+        Proof::Nothing => return Ok(None),
+        Proof::Token(token) => by_token(server, &token).await?,
+        Proof::Signature(signature) => {
+            let asked = Asked::Names(credentials.role);
+            by_signature(server, &signature, asked).await?
+        }
     };
-    check_roles(head)?;
-    Ok(Some(caller))
+    if delegated {
+        return Err(Error::InvalidHttpAuthenticationToken);
+    }
+    Ok(Some(somebody))
 }
 
-async fn by_token(server: &Server, token: &str) -> Result<Caller> {
+async fn by_token(server: &Server, token: &str) -> Result<Somebody> {
     let principal = server
         .identity
         .open_token(token)
@@ -198,66 +201,74 @@ async fn by_token(server: &Server, token: &str) -> Result<Caller> {
         login: principal.login.to_string(),
     })?;
     check_approved(&account)?;
-    // Rights that were taken from the account since are taken from its tokens too.
-    let operator = principal.operator && account.operator;
-    Ok(Caller {
-        principal: Principal {
-            operator,
-            ..principal
-        },
+    // By its id: another one who got the login of one that is gone is somebody else.
+    if let Some(user) = &principal.user
+        && !account.users.values().any(|known| known.id == user.id)
+    {
+        return Err(Error::UserDoesNotExist {
+            account: account.login.to_string(),
+            user: user.login.to_string(),
+        });
+    }
+    Ok(Somebody {
         account,
+        user: principal.user.clone(),
+        asked: Asked::Stored(principal),
     })
 }
 
-async fn by_signature(
-    server: &Server,
-    authorization: &Authorization,
-    covered: &str,
-) -> Result<Caller> {
-    let key_id = KeyId::parse(&authorization.key_id).ok_or(Error::InvalidKeyId)?;
+async fn by_signature(server: &Server, signature: &Signature, asked: Asked) -> Result<Somebody> {
+    let key_id = KeyId::parse(&signature.key_id).ok_or(Error::InvalidKeyId)?;
     let account = server.identity.account(&key_id.login).await?;
     let account = account.ok_or_else(|| Error::AccountDoesNotExist {
         login: key_id.login.clone(),
     })?;
     check_approved(&account)?;
-    if let Some(user) = key_id.user {
-        return Err(Error::UserDoesNotExist {
-            account: key_id.login,
-            user,
-        });
-    }
-    let (fingerprint, line) = find_key(server, &account, &key_id.fingerprint).ok_or_else(|| {
-        let key = format!("/{}/keys/{}", key_id.login, key_id.fingerprint);
-        Error::KeyDoesNotExist { key }
-    })?;
-    let question = Verified::new(
-        account.id,
+    let (user, keys) = match &key_id.user {
+        None => (None, &account.keys),
+        Some(login) => {
+            let user = account.users.get(login);
+            let user = user.ok_or_else(|| Error::UserDoesNotExist {
+                account: key_id.login.clone(),
+                user: login.clone(),
+            })?;
+            let acting = ActingUser {
+                id: user.id,
+                login: user.login.clone(),
+            };
+            (Some(acting), &user.keys)
+        }
+    };
+    let (fingerprint, line) =
+        find_key(server, keys, &key_id.fingerprint).ok_or_else(|| Error::KeyDoesNotExist {
+            key: key_id.to_string(),
+        })?;
+    let signer = Signer {
+        account: account.id,
+        user: user.as_ref().map(|user| user.id),
         fingerprint,
-        authorization.algorithm.name(),
-        covered,
-        &authorization.signature,
-    );
-    if server.signatures.verified.get(&question).is_some() {
-        server.metrics.signatures_from_cache.fetch_add(1, Relaxed);
-    } else {
-        // Registered keys parsed when they were added; one that does not any more matches nothing.
-        let key = server.signatures.key(line).ok_or(Error::InvalidSignature)?;
-        key.verify(
-            authorization.algorithm,
-            covered.as_bytes(),
-            &authorization.signature,
-        )
-        .map_err(|_| Error::InvalidSignature)?;
-        server.metrics.signatures_verified.fetch_add(1, Relaxed);
-        server.signatures.verified.insert(question, ());
-    }
-    let principal = Principal::of(&account);
-    Ok(Caller { principal, account })
+        line,
+    };
+    let signed = Signed {
+        algorithm: signature.algorithm,
+        covered: &signature.covered,
+        signature: &signature.bytes,
+    };
+    server.signatures.check(&server.metrics, signer, signed)?;
+    Ok(Somebody {
+        account,
+        user,
+        asked,
+    })
 }
 
-/// Fingerprint and OpenSSH line of the account's key that `wanted` names, by MD5 or (an extension) SHA-256.
-fn find_key<'a>(server: &Server, account: &'a Account, wanted: &str) -> Option<(&'a str, &'a str)> {
-    if let Some((fingerprint, line)) = account.keys.get_key_value(wanted) {
+/// Fingerprint and OpenSSH line of the key that `wanted` names, by MD5 or (an extension) SHA-256.
+fn find_key<'a>(
+    server: &Server,
+    keys: &'a BTreeMap<String, String>,
+    wanted: &str,
+) -> Option<(&'a str, &'a str)> {
+    if let Some((fingerprint, line)) = keys.get_key_value(wanted) {
         return Some((fingerprint, line));
     }
     let wanted = wanted.parse::<Fingerprint>().ok()?;
@@ -268,7 +279,7 @@ fn find_key<'a>(server: &Server, account: &'a Account, wanted: &str) -> Option<(
                 .key(line)
                 .is_some_and(|key| key.has_fingerprint(&wanted))
         };
-        let found = account.keys.iter().find(|(_, line)| named(line));
+        let found = keys.iter().find(|(_, line)| named(line));
         return found.map(|(fingerprint, line)| (fingerprint.as_str(), line.as_str()));
     }
     None
@@ -283,35 +294,11 @@ fn check_approved(account: &Account) -> Result<()> {
     })
 }
 
-/// Nobody holds a role, so every name is unknown.
-fn check_roles(head: &Head) -> Result<()> {
-    match first_name(head, "role") {
-        Some(name) => Err(Error::InvalidRole { name }),
-        None => Ok(()),
-    }
-}
-
-/// There are no roles to tag with either; an empty list is fine and clears them.
-pub(crate) fn check_role_tags(head: &Head) -> Result<()> {
-    match first_name(head, "role-tag") {
-        Some(name) => Err(Error::InvalidRoleTag { name }),
-        None => Ok(()),
-    }
-}
-
-fn first_name(head: &Head, header: &str) -> Option<String> {
-    let list = head.header(header)?;
-    list.split(',')
-        .map(str::trim)
-        .find(|name| !name.is_empty())
-        .map(String::from)
-}
-
 /// The account whose tree the path lies in.
 pub(crate) async fn owner(
     server: &Server,
     head: &Head,
-    caller: Option<&Caller>,
+    caller: Option<&Somebody>,
 ) -> Result<Arc<Account>> {
     let login = head.path.login()?;
     if let Some(caller) = caller
@@ -321,101 +308,32 @@ pub(crate) async fn owner(
     }
     let owner = server.identity.account(&login).await?;
     let owner = owner.ok_or(Error::AccountDoesNotExist { login })?;
-    if !caller.is_some_and(|caller| caller.principal.operator) {
+    if !caller.is_some_and(Somebody::may_be_operator) {
         check_approved(&owner)?;
     }
     Ok(owner)
 }
 
-/// `/login/keys/fingerprint` or `/login/user/keys/fingerprint`.
-#[derive(Debug, PartialEq, Eq)]
-struct KeyId {
-    login: String,
-    user: Option<String>,
-    fingerprint: String,
-}
-
-impl KeyId {
-    fn parse(text: &str) -> Option<Self> {
-        let rest = text.strip_prefix('/')?;
-        let (login, rest) = rest.split_once('/')?;
-        // The base64 of a SHA-256 fingerprint may hold slashes, so the rest is not split further.
-        let (user, fingerprint) = match rest.strip_prefix("keys/") {
-            Some(fingerprint) => (None, fingerprint),
-            None => {
-                let (user, rest) = rest.split_once('/')?;
-                (Some(decode(user)?), rest.strip_prefix("keys/")?)
-            }
-        };
-        if login.is_empty() || fingerprint.is_empty() || user.as_deref() == Some("") {
-            return None;
-        }
-        Some(Self {
-            login: decode(login)?,
-            user,
-            fingerprint: decode(fingerprint)?,
-        })
-    }
-}
-
-fn decode(text: &str) -> Option<String> {
-    percent_decode_str(text)
-        .decode_utf8()
-        .ok()
-        .map(std::borrow::Cow::into_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_part_of_a_verified_signature_counts() {
-        let (alice, bob) = (AccountId::random(), AccountId::random());
-        let question = Verified::new(alice, "f", "ed25519-sha512", "date: x", b"sig");
-        let again = Verified::new(alice, "f", "ed25519-sha512", "date: x", b"sig");
-        assert_eq!(question, again);
-        for other in [
-            Verified::new(bob, "f", "ed25519-sha512", "date: x", b"sig"),
-            Verified::new(alice, "g", "ed25519-sha512", "date: x", b"sig"),
-            Verified::new(alice, "f", "rsa-sha256", "date: x", b"sig"),
-            Verified::new(alice, "f", "ed25519-sha512", "date: y", b"sig"),
-            Verified::new(alice, "f", "ed25519-sha512", "date: x", b"gis"),
-            // The same bytes in a row, cut elsewhere.
-            Verified::new(alice, "fe", "d25519-sha512", "date: x", b"sig"),
-            Verified::new(alice, "f", "ed25519-sha512", "date: xs", b"ig"),
-        ] {
-            assert_ne!(question, other);
+impl Somebody {
+    /// `account` or `account/user`.
+    pub(crate) fn name(&self) -> String {
+        match &self.user {
+            None => self.account.login.to_string(),
+            Some(user) => format!("{}/{}", self.account.login, user.login),
         }
     }
 
-    #[test]
-    fn key_ids_have_two_forms() {
-        let id = |login: &str, user: Option<&str>, fingerprint: &str| {
-            Some(KeyId {
-                login: login.into(),
-                user: user.map(String::from),
-                fingerprint: fingerprint.into(),
-            })
+    /// Whether a blocked owner does not concern them.
+    fn may_be_operator(&self) -> bool {
+        self.user.is_none() && (self.account.operator || self.becomes_operator())
+    }
+
+    /// A member of `role-operators` who says so. Source: rest-api.md section 10.3.
+    pub(crate) fn becomes_operator(&self) -> bool {
+        let asks = match &self.asked {
+            Asked::Stored(principal) => principal.operator,
+            Asked::Names(names) => names.as_deref().map(str::trim) == Some("_operator"),
         };
-        assert_eq!(KeyId::parse("/al/keys/aa:bb"), id("al", None, "aa:bb"));
-        assert_eq!(KeyId::parse("/al/bo/keys/aa"), id("al", Some("bo"), "aa"));
-        assert_eq!(
-            KeyId::parse("/a%40b/keys/SHA256:x/y+z"),
-            id("a@b", None, "SHA256:x/y+z")
-        );
-        for bad in [
-            "",
-            "al/keys/aa",
-            "/al",
-            "/al/keys",
-            "/al/keys/",
-            "//keys/aa",
-            "/al/users/bo/keys/aa",
-            "/al//keys/aa",
-            "/%ff/keys/aa",
-        ] {
-            assert_eq!(KeyId::parse(bad), None, "{bad}");
-        }
+        self.user.is_none() && self.account.role_operator && asks
     }
 }

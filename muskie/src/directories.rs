@@ -4,12 +4,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use libmanta::moray::{MakeDirectory, Parent};
 
-use crate::auth::check_role_tags;
 use crate::cors::echo_origin;
 use crate::errors::{Error, Result};
 use crate::exchange::Exchange;
 use crate::reply::Reply;
 use crate::request_body::RequestBody;
+use crate::roles;
 use crate::storage::{Request, Target};
 use crate::stored_headers;
 
@@ -25,14 +25,14 @@ pub(crate) async fn make(
             parent: head.path.parent().to_owned(),
         });
     }
-    check_role_tags(head)?;
+    let tags = roles::tags(request)?;
     stored_headers::check_lengths(&head.headers)?;
     body.discard().await?;
     let make = MakeDirectory {
         key: target.key,
         mtime: request.server.clock.now(),
         headers: stored_headers::collect(&head.headers),
-        roles: Vec::new(),
+        roles: tags,
     };
     let moray = request.server.moray.clone();
     let path = head.clone();

@@ -30,6 +30,7 @@ pub(crate) enum Error {
         caller: String,
         path: String,
     },
+    AuthorizationRequired,
     AuthorizationSchemeNotAllowed {
         scheme: String,
     },
@@ -69,6 +70,7 @@ pub(crate) enum Error {
     InvalidDurabilityLevel {
         max: u8,
     },
+    InvalidHttpAuthenticationToken,
     InvalidJob {
         reason: String,
     },
@@ -86,6 +88,9 @@ pub(crate) enum Error {
     InvalidParameter {
         name: &'static str,
         value: String,
+    },
+    InvalidQueryStringAuthentication {
+        reason: String,
     },
     InvalidResource {
         path: String,
@@ -245,6 +250,9 @@ impl Error {
                 "AuthorizationFailed",
                 format!("{caller} is not allowed to access {path}"),
             ),
+            Self::AuthorizationRequired => {
+                A::new(401, "AuthorizationRequired", "Authorization is required")
+            }
             Self::AuthorizationSchemeNotAllowed { scheme } => A::new(
                 403,
                 "AuthorizationSchemeNotAllowed",
@@ -307,6 +315,11 @@ impl Error {
                 "InvalidDurabilityLevel",
                 format!("durability-level must be between 1 and {max}"),
             ),
+            Self::InvalidHttpAuthenticationToken => A::new(
+                403,
+                "InvalidHttpAuthenticationToken",
+                "Invalid HTTP Auth Token",
+            ),
             Self::InvalidJob { reason } => A::new(400, "InvalidJob", reason.clone()),
             Self::InvalidJobState { id, state } => A::new(
                 409,
@@ -333,6 +346,9 @@ impl Error {
                 "InvalidParameter",
                 format!("\"{value}\" is invalid for \"{name}\""),
             ),
+            Self::InvalidQueryStringAuthentication { reason } => {
+                A::new(403, "InvalidQueryStringAuthentication", reason.clone())
+            }
             Self::InvalidResource { path } => {
                 A::new(400, "InvalidResource", format!("\"{path}\" is invalid"))
             }

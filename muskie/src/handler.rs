@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use libmanta::Timestamp;
 
 use crate::account_root;
-use crate::auth;
+use crate::auth::{self, Credentials, Somebody};
 use crate::client_stream::ConnectionState;
 use crate::errors::{Error, Result};
 use crate::exchange::{Exchange, Head};
@@ -23,6 +23,7 @@ use crate::plain_routes;
 use crate::reply::Reply;
 use crate::request_body::RequestBody;
 use crate::response_body::ResponseBody;
+use crate::roles;
 use crate::router::{self, Route};
 use crate::server::Server;
 use crate::storage;
@@ -102,18 +103,22 @@ async fn answer(
     }
     router::check_version(head)?;
     check_age(server, head)?;
-    let credentials = auth::credentials(server, head)?;
-    let caller = auth::authenticate(server, head, credentials).await?;
-    exchange.caller = caller
-        .as_ref()
-        .map(|caller| caller.principal.login.to_string());
-    let owner = auth::owner(server, head, caller.as_ref()).await?;
+    let mut credentials = Credentials::read(server, head)?;
+    let role_tag = credentials.role_tag.take();
+    let somebody = auth::authenticate(server, head, credentials).await?;
+    exchange.caller = somebody.as_ref().map(Somebody::name);
+    let owner = auth::owner(server, head, somebody.as_ref()).await?;
     exchange.owner = Some(owner.login.to_string());
+    let caller = match somebody {
+        Some(somebody) => Some(roles::activate(server, somebody).await?),
+        None => roles::anonymous(server, &owner).await?,
+    };
     let request = storage::Request {
         server,
         head,
         caller,
         owner,
+        role_tag,
     };
     match route {
         Route::Plain(plain) => Ok(plain_routes::handle(plain, server)),

@@ -24,6 +24,8 @@ mod router;
 mod routes;
 
 mod auth;
+mod presigned;
+mod roles;
 mod errors;
 mod pace;
 mod plain_routes;

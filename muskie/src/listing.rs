@@ -16,6 +16,7 @@ use crate::json;
 use crate::query::Query;
 use crate::reply::Reply;
 use crate::response_body::Content;
+use crate::roles;
 use crate::storage::{Request, Target};
 use crate::stored_headers;
 
@@ -50,6 +51,7 @@ pub(crate) async fn handle(
     if let Some(directory) = &page.directory {
         exchange.found(Some(directory));
         stored_headers::restore(&directory.headers, head, &mut reply.headers);
+        roles::show(request.server, directory, &mut reply).await?;
     }
     reply.set(CONTENT_TYPE, HeaderValue::from_static(DIRECTORY_TYPE));
     reply.set(

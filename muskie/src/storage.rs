@@ -7,7 +7,6 @@ use libmanta::mahi::{Access, Principal, authorize};
 use libmanta::moray::{Lookup, Parent};
 use libmanta::{Account, Entry, ObjectKey, Root};
 
-use crate::auth::Caller;
 use crate::cors;
 use crate::directories;
 use crate::errors::{Error, Result};
@@ -17,6 +16,7 @@ use crate::objects;
 use crate::operation::Verb;
 use crate::reply::Reply;
 use crate::request_body::RequestBody;
+use crate::roles::{ANONYMOUS, Caller};
 use crate::server::Server;
 
 /// A request whose caller and owner are known.
@@ -25,6 +25,8 @@ pub(crate) struct Request<'a> {
     pub(crate) head: &'a Arc<Head>,
     pub(crate) caller: Option<Caller>,
     pub(crate) owner: Arc<Account>,
+    /// Names of roles to tag with what is stored.
+    pub(crate) role_tag: Option<String>,
 }
 
 /// An entry that the caller may touch, and what was there a moment ago.
@@ -62,18 +64,18 @@ impl Request<'_> {
     }
 
     pub(crate) fn forbidden(&self) -> Error {
-        let caller = self
-            .principal()
-            .map_or("anonymous", |principal| principal.login.as_str());
+        let caller = self.caller.as_ref().map(Caller::name);
         Error::AuthorizationFailed {
-            caller: caller.to_owned(),
+            caller: caller.unwrap_or_else(|| ANONYMOUS.to_owned()),
             path: self.path(),
         }
     }
 
     /// Whether the caller may touch what `key` names.
     pub(crate) fn check_access(&self, access: Access, key: &ObjectKey) -> Result<()> {
-        if authorize(self.principal(), access, key) {
+        // Subusers have rights only by roles.
+        let itself = self.principal().filter(|principal| principal.user.is_none());
+        if authorize(itself, access, key) {
             Ok(())
         } else {
             Err(self.forbidden())

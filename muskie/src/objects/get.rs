@@ -16,6 +16,7 @@ use crate::exchange::Exchange;
 use crate::ranges;
 use crate::reply::{CONTENT_MD5, Reply, base64_value};
 use crate::response_body::Content;
+use crate::roles;
 use crate::storage::{Request, Target};
 use crate::stored_headers;
 
@@ -82,6 +83,7 @@ async fn respond(
     }
     let mut reply = Reply::empty(StatusCode::OK);
     stored_headers::restore(&entry.headers, head, &mut reply.headers);
+    roles::show(request.server, entry, &mut reply).await?;
     reply.set(
         DURABILITY_LEVEL.clone(),
         HeaderValue::from(object.copies.len()),

@@ -3,7 +3,6 @@
 
 use libmanta::moray::{Parent, Update};
 
-use crate::auth::check_role_tags;
 use crate::conditions;
 use crate::content_disposition;
 use crate::content_type;
@@ -12,6 +11,7 @@ use crate::errors::{Error, Result};
 use crate::exchange::Exchange;
 use crate::reply::Reply;
 use crate::request_body::RequestBody;
+use crate::roles;
 use crate::storage::{Request, Target};
 use crate::stored_headers;
 
@@ -46,7 +46,7 @@ pub(crate) async fn handle(
     condition
         .check(target.entry.as_ref())
         .map_err(Error::Precondition)?;
-    check_role_tags(&head)?;
+    let tags = roles::tags(request)?;
     stored_headers::check_lengths(&head.headers)?;
     body.discard().await?;
     let content_disposition = head.header("content-disposition");
@@ -56,7 +56,7 @@ pub(crate) async fn handle(
         key: target.key,
         mtime: request.server.clock.now(),
         headers: stored_headers::collect(&head.headers),
-        roles: Vec::new(),
+        roles: tags,
         content_type: content_type::stored(head.header("content-type").as_deref()),
         content_disposition,
         condition,

@@ -15,8 +15,8 @@ use http::header::HeaderName;
 use libmanta::moray::{Parent, PutObject, Replaced};
 use libmanta::{AccountId, Condition, Entry, EntryKind, Object, ObjectId};
 use md5::{Digest as _, Md5};
+use uuid::Uuid;
 
-use crate::auth::check_role_tags;
 use crate::conditions;
 use crate::content_disposition;
 use crate::content_type;
@@ -27,6 +27,7 @@ use crate::objects::metadata::ABOUT_BYTES;
 use crate::replicas::{Length, NewObject, Replicas};
 use crate::reply::{Reply, base64_value};
 use crate::request_body::RequestBody;
+use crate::roles;
 use crate::server::Server;
 use crate::storage::{Request, Target};
 use crate::stored_headers;
@@ -49,7 +50,7 @@ pub(crate) async fn handle(
     };
     let wishes = Wishes::parse(head, server)?;
     check_target(request, &target)?;
-    check_role_tags(head)?;
+    let tags = roles::tags(request)?;
     stored_headers::check_lengths(&head.headers)?;
     let condition = conditions::parse(&head.headers);
     condition
@@ -61,7 +62,7 @@ pub(crate) async fn handle(
     let upload = receive(server, wishes, caller.account, object_id, exchange, body).await?;
     exchange.received_bytes = body.received_bytes();
     check_md5(head, &upload.md5)?;
-    let entry = entry(request, target, caller.account, object_id, &upload)?;
+    let entry = entry(request, target, caller.account, object_id, &upload, tags)?;
 
     let computed_md5 = base64_value(&upload.md5);
     let replaced = server
@@ -271,6 +272,7 @@ fn entry(
     creator: AccountId,
     object_id: ObjectId,
     upload: &Upload,
+    tags: Vec<Uuid>,
 ) -> Result<Entry> {
     let head = request.head;
     let content_disposition = content_disposition::stored(head.header("content-disposition"))?;
@@ -291,7 +293,7 @@ fn entry(
         key: target.key,
         mtime: request.server.clock.now(),
         headers,
-        roles: Vec::new(),
+        roles: tags,
         kind: EntryKind::Object(Object {
             object_id,
             size_bytes: upload.size_bytes,

@@ -18,5 +18,6 @@ mod jobs;
 mod listings;
 mod objects;
 mod observability;
+mod presigned;
 mod ranges;
 mod surface;
