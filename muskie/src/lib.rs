@@ -24,14 +24,14 @@ mod router;
 mod routes;
 
 mod auth;
-mod presigned;
-mod roles;
 mod errors;
 mod pace;
 mod plain_routes;
+mod presigned;
 mod reply;
 mod request_body;
 mod response_body;
+mod roles;
 
 mod account_root;
 mod directories;

@@ -23,8 +23,6 @@ pub(crate) const ANONYMOUS: &str = "anonymous";
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) principal: Principal,
-    pub(crate) account: Arc<Account>,
-    pub(crate) held: Arc<[Held]>,
     /// Stands for everybody without a key.
     pub(crate) anonymous: bool,
 }
@@ -79,8 +77,6 @@ pub(crate) async fn activate(server: &Server, somebody: Somebody) -> Result<Call
     };
     Ok(Caller {
         principal,
-        account,
-        held,
         anonymous: false,
     })
 }
@@ -130,8 +126,6 @@ pub(crate) async fn anonymous(server: &Server, owner: &Arc<Account>) -> Result<O
     };
     Ok(Some(Caller {
         principal,
-        account: owner.clone(),
-        held,
         anonymous: true,
     }))
 }
@@ -186,7 +180,11 @@ mod tests {
     use super::*;
 
     fn held(name: &str, default: bool) -> Held {
-        let role = testing_role(name);
+        let role = Role {
+            id: Uuid::new_v4(),
+            name: name.to_owned(),
+            account: AccountId::random(),
+        };
         Held {
             role: Arc::new(role),
             default,

@@ -74,7 +74,9 @@ impl Request<'_> {
     /// Whether the caller may touch what `key` names.
     pub(crate) fn check_access(&self, access: Access, key: &ObjectKey) -> Result<()> {
         // Subusers have rights only by roles.
-        let itself = self.principal().filter(|principal| principal.user.is_none());
+        let itself = self
+            .principal()
+            .filter(|principal| principal.user.is_none());
         if authorize(itself, access, key) {
             Ok(())
         } else {
