@@ -31,6 +31,20 @@ pub trait Shark: Send + Sync + fmt::Debug {
         size_bytes: SizeHint,
     ) -> Result<Box<dyn CopyWriter>, SharkError>;
 
+    /// Makes a copy of `object_id` out of copies that `creator` has here already, put one after the other:
+    /// durable, like a copy that was written, when this returns. The segments stay copies of their own, and
+    /// deleting them afterwards takes nothing from what was made of them. `object_id` is a new one. Takes no time or space in proportion to the bytes, where the node can avoid it. Once called it runs
+    /// to its end even if the future is dropped.
+    ///
+    /// Errors: `NoSuchCopy` and `Damaged` name the segment, which has another size than announced, or is not
+    /// there; `NotEnoughSpace`. Nothing is left then.
+    async fn assemble(
+        &self,
+        creator: AccountId,
+        object_id: ObjectId,
+        segments: Vec<Segment>,
+    ) -> Result<(), SharkError>;
+
     /// Opens a copy and reads its first bytes from `range.start` on, so that a damaged or missing copy is
     /// found here and another one can be asked. `range` is clamped to the copy.
     async fn open(
@@ -59,6 +73,14 @@ pub trait Shark: Send + Sync + fmt::Debug {
 pub trait LocalCopies: Send + Sync + fmt::Debug {
     /// The copy's file, opened read-only after its checksums were verified.
     async fn open_file(&self, creator: AccountId, object_id: ObjectId) -> Result<File, SharkError>;
+}
+
+/// A copy of which [`Shark::assemble`] makes a larger one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    pub object_id: ObjectId,
+    /// Size of the copy, all of which is used.
+    pub size_bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@ mod checksums;
 mod collector;
 mod config;
 mod error;
+mod manifest;
 mod metrics;
 mod store;
 

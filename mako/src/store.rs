@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use libmanta::mako::{
-    Capacity, CopyReader, CopyWriter, LocalCopies, Shark, SharkError, SizeHint, StoredCopy,
+    Capacity, CopyReader, CopyWriter, LocalCopies, Segment, Shark, SharkError, SizeHint, StoredCopy,
 };
 use libmanta::{AccountId, ObjectId, StorageId};
 use tokio::sync::Semaphore;
@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::error::{DiskError, OpenError, ReadError};
+use crate::manifest::Manifest;
 use crate::metrics::Stats;
 
 mod capacity;
@@ -33,11 +34,15 @@ mod fault;
 mod layout;
 mod listing;
 mod local;
+mod open_copy;
 mod probe;
 mod read;
 mod reader;
+mod readers;
 mod recent;
+mod segments;
 mod temporaries;
+mod turns;
 mod writer;
 
 #[cfg(test)]
@@ -51,7 +56,14 @@ use layout::Layout;
 use listing::Listing;
 use local::Verified;
 use reader::Reader;
+use segments::{AssembleError, Linked};
 use writer::Writer;
+
+/// A copy up to this size is written anew when it is put together of others: a directory of its own would
+/// cost as much, at once and for as long as the copy lives.
+const CONCATENATED_BYTES_MAX: u64 = 4 << 20;
+/// Room that must be left for a copy in segments, whatever its size: directory blocks and a manifest.
+const SEGMENTS_BYTES: u64 = 1 << 20;
 
 /// A storage node on this machine.
 #[derive(Debug)]
@@ -81,11 +93,12 @@ impl Store {
             None
         };
         let stats = Arc::new(Stats::default());
+        let tracker = TaskTracker::new();
         let space = Space::new(config.utilisation_max_percent, config.probe_interval);
         let node = Node {
             owner,
             datacenter: config.datacenter,
-            disk: Arc::new(Disk::new(layout, stats, faults)),
+            disk: Arc::new(Disk::new(layout, stats, faults, tracker.clone())),
             space: Arc::new(space),
             claim: Mutex::new(claim),
             purged: AtomicBool::new(false),
@@ -93,7 +106,7 @@ impl Store {
             listing: Listing::default(),
             verified: Verified::default(),
             read_ahead: Arc::new(Semaphore::new(reader::READ_AHEAD_BYTES)),
-            tracker: TaskTracker::new(),
+            tracker,
         };
         node.probe();
         Ok(Arc::new(Self {
@@ -152,6 +165,21 @@ impl Shark for Store {
             }
             Err(refusal) => Err(self.node.refused(refusal)),
         }
+    }
+
+    async fn assemble(
+        &self,
+        creator: AccountId,
+        object_id: ObjectId,
+        segments: Vec<Segment>,
+    ) -> Result<(), SharkError> {
+        self.node.probe_if_due();
+        let assembled = self
+            .node
+            .blocking(move |node| node.assemble(creator, object_id, segments));
+        joined(assembled)
+            .await
+            .map_err(|Stopped| self.node.stopped())?
     }
 
     async fn open(
@@ -245,6 +273,47 @@ impl Node {
         self.tracker.spawn_blocking(move || work(&node))
     }
 
+    /// Blocks.
+    fn assemble(
+        &self,
+        creator: AccountId,
+        object_id: ObjectId,
+        segments: Vec<Segment>,
+    ) -> Result<(), SharkError> {
+        let Some(manifest) = Manifest::new(object_id, segments) else {
+            return Err(self.misused("assemble", "the sizes of the segments are impossible"));
+        };
+        let reserve = |bytes| {
+            let reserved = self.space.reserve(SizeHint::Exactly(bytes));
+            let mut reserved = reserved.map_err(|refusal| self.refused(refusal))?;
+            reserved
+                .take(bytes)
+                .map_err(|refusal| self.refused(refusal))
+        };
+        let size_bytes = manifest.size_bytes();
+        let assembled = if size_bytes <= CONCATENATED_BYTES_MAX {
+            reserve(size_bytes)?;
+            segments::concatenate(&self.disk, creator, &manifest)
+        } else {
+            reserve(SEGMENTS_BYTES)?;
+            match segments::link(&self.disk, creator, &manifest) {
+                Ok(Linked::NotHere) => {
+                    reserve(size_bytes)?;
+                    segments::concatenate(&self.disk, creator, &manifest)
+                }
+                linked => linked.map(drop),
+            }
+        };
+        assembled.map_err(|error| match error {
+            AssembleError::Segment(segment, ReadError::Disk(error)) => {
+                tracing::warn!(object_id = %segment, "a segment cannot be read");
+                self.failed(error)
+            }
+            AssembleError::Segment(segment, error) => self.unreadable(segment, error),
+            AssembleError::Disk(error) => self.failed(error),
+        })
+    }
+
     /// The error for a caller, after the node drew its own conclusions.
     fn failed(&self, error: DiskError) -> SharkError {
         if error.is_full() {
@@ -288,6 +357,8 @@ impl Node {
                     reason,
                 }
             }
+            // A copy in segments could not become one file.
+            ReadError::Disk(error) if error.is_full() => self.failed(error),
             ReadError::Disk(error) => {
                 self.disk.stats.disk_errors.add(1);
                 self.io_error(error)
@@ -333,10 +404,12 @@ impl LocalCopies for Node {
         // The blocking thread stops reading a large copy when nobody waits for it any more.
         let abandoned = CancellationToken::new();
         let _guard = abandoned.clone().drop_guard();
-        let disk = Arc::clone(&self.disk);
+        let (disk, space) = (Arc::clone(&self.disk), Arc::clone(&self.space));
         let verified = self.verified.clone();
         let opened = self.tracker.spawn_blocking(move || {
-            verified.open(&disk, creator, object_id, || abandoned.is_cancelled())
+            verified.open(&disk, &space, creator, object_id, || {
+                abandoned.is_cancelled()
+            })
         });
         match joined(opened).await.map_err(|Stopped| self.stopped())? {
             Ok(file) => Ok(file),

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use libmanta::mako::{Shark, SharkError, SizeHint};
+use libmanta::mako::{Segment, Shark, SharkError, SizeHint};
 use libmanta::{AccountId, ObjectId};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -44,6 +44,8 @@ pub async fn conformance(shark: Arc<dyn Shark>) {
     copies_are_listed_in_order(shark).await;
     many_at_a_time_do_not_meet(shark).await;
     local_files_are_the_bytes(shark).await;
+    copies_are_made_of_copies(shark).await;
+    what_cannot_be_assembled_leaves_nothing(shark).await;
     space_is_finite(shark).await;
     assert_eq!(list(shark, 7).await, [], "the suite leaves nothing behind");
 }
@@ -231,6 +233,123 @@ async fn sizes_must_be_as_announced(shark: &Arc<dyn Shark>) {
     writer.commit().await.expect("fewer are fine");
     assert_eq!(list(shark, 10).await, [(object_id, 9)]);
     assert!(shark.delete(creator, object_id).await.expect("delete"));
+}
+
+/// Writes copies of these sizes and names them as segments; returns also what they are together.
+async fn segments(
+    shark: &Arc<dyn Shark>,
+    creator: AccountId,
+    sizes: &[usize],
+) -> (Vec<Segment>, Vec<u8>) {
+    let (mut segments, mut all) = (Vec::new(), Vec::new());
+    for (seed, size) in (700..).zip(sizes) {
+        let (object_id, bytes) = (ObjectId::random(), content(seed, *size));
+        put(shark, creator, object_id, &bytes, 100_000)
+            .await
+            .expect("put");
+        all.extend(&bytes);
+        segments.push(Segment {
+            object_id,
+            size_bytes: bytes.len() as u64,
+        });
+    }
+    (segments, all)
+}
+
+async fn copies_are_made_of_copies(shark: &Arc<dyn Shark>) {
+    let creator = AccountId::random();
+    for sizes in [
+        vec![],
+        vec![7],
+        vec![0, 0],
+        vec![100_000, 131_072, 1],
+        vec![6_000_000],
+        vec![3_000_000, 0, 131_072, 2_000_001, 1],
+    ] {
+        let (segments, bytes) = segments(shark, creator, &sizes).await;
+        let object_id = ObjectId::random();
+        shark
+            .assemble(creator, object_id, segments.clone())
+            .await
+            .unwrap_or_else(|error| panic!("assemble {sizes:?}: {error}"));
+        let whole = (object_id, bytes.len() as u64);
+        assert!(list(shark, 3).await.contains(&whole), "{sizes:?}");
+        for segment in &segments {
+            let deleted = shark.delete(creator, segment.object_id).await;
+            assert!(deleted.expect("delete"));
+        }
+        assert_eq!(list(shark, 3).await, [whole]);
+        let mut ranges = vec![0..u64::MAX, 0..1, whole.1..u64::MAX];
+        let mut rng = StdRng::seed_from_u64(103);
+        for _ in 0..20 {
+            let start = rng.random_range(0..whole.1 + 10);
+            ranges.push(start..start + rng.random_range(0..400_000));
+        }
+        for range in ranges {
+            let (read, size) = get(shark, creator, object_id, range.clone())
+                .await
+                .unwrap_or_else(|error| panic!("range {range:?} of {sizes:?}: {error}"));
+            assert_eq!(size, whole.1);
+            let within = range.start.min(size) as usize..range.end.min(size) as usize;
+            assert!(read == bytes[within], "range {range:?} of {sizes:?}");
+        }
+        let mut reader = shark
+            .open(creator, object_id, 0..u64::MAX)
+            .await
+            .expect("open");
+        assert!(shark.delete(creator, object_id).await.expect("delete"));
+        assert_eq!(list(shark, 3).await, []);
+        let mut read = Vec::new();
+        while let Some(chunk) = reader.read().await.expect("a reader of a deleted copy") {
+            read.extend(chunk);
+        }
+        assert!(read == bytes, "a deleted copy is read to its end");
+        let gone = get(shark, creator, object_id, 0..1).await;
+        assert!(
+            matches!(gone, Err(SharkError::NoSuchCopy { .. })),
+            "{gone:?}"
+        );
+    }
+}
+
+async fn what_cannot_be_assembled_leaves_nothing(shark: &Arc<dyn Shark>) {
+    let creator = AccountId::random();
+    for sizes in [[10, 20], [5_000_000, 10]] {
+        let (segments, _) = segments(shark, creator, &sizes).await;
+        let object_id = ObjectId::random();
+        let mut wrong = segments.clone();
+        wrong[1].size_bytes += 1;
+        let refused = shark.assemble(creator, object_id, wrong).await;
+        assert!(
+            matches!(refused, Err(SharkError::Damaged { object_id, .. }) if object_id == segments[1].object_id),
+            "{refused:?}"
+        );
+        assert!(
+            shark
+                .delete(creator, segments[1].object_id)
+                .await
+                .expect("delete")
+        );
+        let refused = shark.assemble(creator, object_id, segments.clone()).await;
+        assert!(
+            matches!(refused, Err(SharkError::NoSuchCopy { object_id, .. }) if object_id == segments[1].object_id),
+            "{refused:?}"
+        );
+        // Not one of this account's.
+        let stranger = AccountId::random();
+        let refused = shark.assemble(stranger, object_id, segments.clone()).await;
+        assert!(
+            matches!(refused, Err(SharkError::NoSuchCopy { .. })),
+            "{refused:?}"
+        );
+        assert!(
+            shark
+                .delete(creator, segments[0].object_id)
+                .await
+                .expect("delete")
+        );
+        assert_eq!(list(shark, 3).await, []);
+    }
 }
 
 async fn what_is_not_there_is_said_to_be_missing(shark: &Arc<dyn Shark>) {

@@ -4,10 +4,13 @@
 //!
 //! ```text
 //! manta storage node
-//! format 1
+//! format 2
 //! storage-id 1.stor.local
 //! store 7d444840-9dc0-11d1-b245-5ffdce74fad2
 //! ```
+//!
+//! Format 1 is the same without copies in segments; a directory in it is taken over, and says 2 from then on,
+//! so that a program which does not know of them leaves it alone.
 //!
 //! The last line is there when the store has an id, see [`Config::store_id`](crate::Config::store_id).
 
@@ -24,7 +27,9 @@ use super::layout::Layout;
 use crate::error::OpenError;
 
 const TITLE: &str = "manta storage node";
-const VERSION: &str = "1";
+const VERSION: &str = "2";
+/// What is read besides.
+const VERSION_BEFORE: &str = "1";
 
 /// Whose a directory is, or should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +67,7 @@ impl Claim {
             .try_exists()
             .map_err(failed(layout, "look for the format file"))?
         {
-            check_format(layout, owner)?;
+            take_over(layout, &check_format(layout, owner)?);
         } else {
             write_format(layout, owner).map_err(failed(layout, "write the format file"))?;
         }
@@ -72,8 +77,10 @@ impl Claim {
     /// Locks a directory that is `owner`'s already. For a node that was gone and came back: an empty
     /// directory then is a disk that is not mounted, and must not be taken for a new node.
     pub(crate) fn take_again(layout: &Layout, owner: &Owner) -> Result<Self, OpenError> {
-        check_format(layout, owner)?;
-        Self::lock(layout)
+        let found = check_format(layout, owner)?;
+        let claim = Self::lock(layout)?;
+        take_over(layout, &found);
+        Ok(claim)
     }
 
     /// Whether the directory is still the one that was locked, and not another one mounted there since.
@@ -153,11 +160,21 @@ fn write_format(layout: &Layout, owner: &Owner) -> io::Result<()> {
     sync_directory(layout.root())
 }
 
-fn check_format(layout: &Layout, owner: &Owner) -> Result<(), OpenError> {
+/// Writes the version of now into a format file of the version before.
+fn take_over(layout: &Layout, found: &Found) {
+    // Fails on a file system that is read-only, where nothing new comes to be either.
+    if found.old
+        && let Err(error) = write_format(layout, &found.owner)
+    {
+        tracing::debug!(%error, "the format file stays as it is");
+    }
+}
+
+fn check_format(layout: &Layout, owner: &Owner) -> Result<Found, OpenError> {
     let path = layout.root().to_owned();
     let text =
         fs::read_to_string(layout.format()).map_err(failed(layout, "read the format file"))?;
-    let found = match decode(&text) {
+    let Found { owner: found, old } = match decode(&text) {
         Ok(found) => found,
         Err(reason) => return Err(OpenError::Format { path, reason }),
     };
@@ -180,7 +197,7 @@ fn check_format(layout: &Layout, owner: &Owner) -> Result<(), OpenError> {
             wanted: owner.storage_id.clone(),
         });
     }
-    Ok(())
+    Ok(Found { owner: found, old })
 }
 
 fn encode(owner: &Owner) -> String {
@@ -194,20 +211,29 @@ fn encode(owner: &Owner) -> String {
     text
 }
 
-fn decode(text: &str) -> Result<Owner, String> {
+/// What a format file says.
+#[derive(Debug, PartialEq, Eq)]
+struct Found {
+    owner: Owner,
+    /// It is of the version before.
+    old: bool,
+}
+
+fn decode(text: &str) -> Result<Found, String> {
     let mut lines = text.lines();
     if lines.next() != Some(TITLE) {
         return Err(String::from("the format file is not ours"));
     }
-    match lines.next().and_then(|line| line.strip_prefix("format ")) {
-        Some(VERSION) => {}
+    let old = match lines.next().and_then(|line| line.strip_prefix("format ")) {
+        Some(VERSION) => false,
+        Some(VERSION_BEFORE) => true,
         Some(other) => {
             return Err(format!(
                 "it has format {other}, and this version of manta knows only {VERSION}"
             ));
         }
         None => return Err(String::from("the format file has no version")),
-    }
+    };
     let storage_id = lines
         .next()
         .and_then(|line| line.strip_prefix("storage-id "))
@@ -223,9 +249,12 @@ fn decode(text: &str) -> Result<Owner, String> {
         ),
     };
     match lines.next() {
-        None => Ok(Owner {
-            storage_id,
-            store_id,
+        None => Ok(Found {
+            owner: Owner {
+                storage_id,
+                store_id,
+            },
+            old,
         }),
         Some(line) => Err(format!("the format file goes on with \"{line}\"")),
     }
@@ -244,22 +273,37 @@ mod tests {
         }
     }
 
-    /// Version 1, for ever.
+    /// Versions 1 and 2, for ever.
     #[test]
     fn golden_format_file() {
-        let plain = "manta storage node\nformat 1\nstorage-id 1.stor.local\n";
-        let with_store = format!("{plain}store {STORE}\n");
-        for (golden, store_id) in [(plain, None), (&with_store, Some(STORE))] {
-            let owner = owner("1.stor.local", store_id);
-            assert_eq!(encode(&owner), golden);
-            assert_eq!(decode(golden), Ok(owner));
+        for (version, old) in [(1, true), (2, false)] {
+            let plain = format!("manta storage node\nformat {version}\nstorage-id 1.stor.local\n");
+            let with_store = format!("{plain}store {STORE}\n");
+            for (golden, store_id) in [(&plain, None), (&with_store, Some(STORE))] {
+                let owner = owner("1.stor.local", store_id);
+                if !old {
+                    assert_eq!(&encode(&owner), golden);
+                }
+                assert_eq!(decode(golden), Ok(Found { owner, old }));
+            }
         }
     }
 
     #[test]
+    fn a_directory_of_the_version_before_is_taken_over_with_all_it_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path().join("shark"));
+        drop(Claim::take(&layout, &owner("1.stor.local", Some(STORE))).unwrap());
+        let text = fs::read_to_string(layout.format()).unwrap();
+        fs::write(layout.format(), text.replace("format 2", "format 1")).unwrap();
+        drop(Claim::take(&layout, &owner("1.stor.local", None)).unwrap());
+        assert_eq!(fs::read_to_string(layout.format()).unwrap(), text);
+    }
+
+    #[test]
     fn other_format_files_are_refused_with_a_reason() {
-        let newer = decode("manta storage node\nformat 2\nstorage-id a\n").unwrap_err();
-        assert!(newer.contains("format 2"), "{newer}");
+        let newer = decode("manta storage node\nformat 3\nstorage-id a\n").unwrap_err();
+        assert!(newer.contains("format 3"), "{newer}");
         let more = format!("manta storage node\nformat 1\nstorage-id a\nstore {STORE}\nmore\n");
         for text in [
             "",

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libmanta::{AccountId, ObjectId};
+use tokio_util::task::TaskTracker;
 
 use super::fault::{Faults, Step};
 use super::layout::{Layout, first_byte};
+use super::readers::Readers;
 use super::recent::Recent;
-use super::temporaries::Temporaries;
+use super::temporaries::{Temporaries, make_home};
 use crate::metrics::Stats;
 
 /// Accounts whose directories are remembered as durable. 48 bytes each; forgetting costs two fsyncs.
@@ -24,6 +26,8 @@ pub(crate) struct Disk {
     pub(crate) recent: Recent,
     pub(crate) stats: Arc<Stats>,
     pub(crate) faults: Faults,
+    /// Who reads copies in segments.
+    pub(crate) readers: Arc<Readers>,
     /// Whether the file system has extended attributes.
     attributes: AtomicBool,
     durable: Mutex<DurableDirectories>,
@@ -34,9 +38,15 @@ pub(crate) struct Disk {
 type DurableDirectories = HashMap<AccountId, [u64; 4]>;
 
 impl Disk {
-    pub(crate) fn new(layout: Layout, stats: Arc<Stats>, faults: Faults) -> Self {
+    pub(crate) fn new(
+        layout: Layout,
+        stats: Arc<Stats>,
+        faults: Faults,
+        tracker: TaskTracker,
+    ) -> Self {
         Self {
             layout,
+            readers: Arc::new(Readers::new(tracker)),
             temporaries: Temporaries::default(),
             recent: Recent::default(),
             stats,
@@ -91,12 +101,23 @@ impl Disk {
         Ok(())
     }
 
-    /// Unlinks a copy and its checksums. `false` when neither was there.
+    /// Takes away a copy, whatever form it has. `false` when there was none.
+    pub(crate) fn remove(&self, creator: AccountId, object_id: ObjectId) -> io::Result<bool> {
+        let file = self.remove_file(creator, object_id)?;
+        let segments = self.remove_segments(creator, object_id)?;
+        if !file && !segments {
+            // Nothing is there when the whole node is gone, either, and that is another answer.
+            self.check_present()?;
+        }
+        Ok(file || segments)
+    }
+
+    /// Unlinks the file of a copy and its checksums. `false` when neither was there.
     ///
     /// The bytes go first: a crash in between then leaves checksums without a copy, which the sweep
     /// finds, instead of a copy without checksums. The unlink is not synced: a copy that comes back after
     /// a crash is one without metadata, and swept.
-    pub(crate) fn remove(&self, creator: AccountId, object_id: ObjectId) -> io::Result<bool> {
+    pub(crate) fn remove_file(&self, creator: AccountId, object_id: ObjectId) -> io::Result<bool> {
         let mut found = false;
         for path in [
             self.layout.copy(creator, object_id),
@@ -108,11 +129,27 @@ impl Disk {
                 Err(error) => return Err(error),
             }
         }
-        if !found {
-            // Nothing is there when the whole node is gone, either, and that is another answer.
-            self.check_present()?;
-        }
         Ok(found)
+    }
+
+    /// Takes away a copy in segments. `false` when there was none. It is out of sight at once and a reader
+    /// that has it open may finish: it may have many thousand files, and none of them may be missing.
+    pub(crate) fn remove_segments(
+        &self,
+        creator: AccountId,
+        object_id: ObjectId,
+    ) -> io::Result<bool> {
+        let segments = self.layout.segments(creator, object_id);
+        if !segments.try_exists()? {
+            return Ok(false);
+        }
+        let away = self.temporaries.next(&self.layout);
+        make_home(&away)?;
+        match fs::rename(segments, &away) {
+            Ok(()) => self.readers.remove(away).map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Fails when the node's directory is gone, or is an empty mount point.

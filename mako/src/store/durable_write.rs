@@ -44,6 +44,8 @@ const MODE: u32 = 0o444;
 const MODE_UNFINISHED: u32 = 0o600;
 /// Buffers in one system call. The kernel takes at most 1,024.
 const SLICES_MAX: usize = 256;
+/// Bytes between two hints to the disk to begin writing.
+const WRITEBACK_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A file being written. Dropping it removes it, unless it was published.
 #[derive(Debug)]
@@ -86,7 +88,7 @@ impl Temporary {
 
     /// Lets the disk begin with what was written from `offset` on, so that a large copy is not left to
     /// one long fsync at its end.
-    pub(crate) fn start_writeback(&self, offset: u64) {
+    fn start_writeback(&self, offset: u64) {
         let length = self.sums.size_bytes().saturating_sub(offset);
         if let (Ok(offset), Ok(length)) = (i64::try_from(offset), i64::try_from(length)) {
             // SAFETY: the descriptor is open for the length of the call, and no memory is passed.
@@ -99,6 +101,15 @@ impl Temporary {
                     libc::SYNC_FILE_RANGE_WRITE,
                 )
             };
+        }
+    }
+
+    /// The same for everything up to the last full [`WRITEBACK_BYTES`], when that was passed since the copy
+    /// had `before` bytes.
+    pub(crate) fn write_back_since(&self, before: u64) {
+        let passed = before / WRITEBACK_BYTES;
+        if self.size_bytes() / WRITEBACK_BYTES != passed {
+            self.start_writeback(passed * WRITEBACK_BYTES);
         }
     }
 
@@ -131,7 +142,7 @@ impl Temporary {
         let size_bytes = table.size_bytes();
         if let Err(error) = self.give_names(sidecar, creator, object_id) {
             // Names that may or may not be on disk, of which nobody will be told.
-            let _ = disk.remove(creator, object_id);
+            let _ = disk.remove_file(creator, object_id);
             return Err(error);
         }
         disk.stats.copies_written.add(1);
@@ -252,7 +263,8 @@ fn remove_temporary(path: &Path) {
     }
 }
 
-fn rename(
+/// Makes the directories above `to` when they are not there.
+pub(crate) fn rename(
     disk: &Disk,
     from: &Path,
     to: &Path,

@@ -23,6 +23,12 @@ pub(crate) enum Step {
     SyncParents,
     /// After the last step, before the answer.
     Done,
+    MakeSegments,
+    LinkSegment,
+    WriteManifest,
+    SyncManifest,
+    SyncSegments,
+    RenameSegments,
     Read,
 }
 
@@ -50,6 +56,19 @@ impl Step {
         Self::RenameSidecar,
         Self::MakeDirectories,
         Self::Rename,
+        Self::SyncDirectory,
+        Self::SyncParents,
+        Self::Done,
+    ];
+    /// The steps of a copy that is put together by links, into a directory that has to be made.
+    pub(crate) const OF_SEGMENTS: [Self; 10] = [
+        Self::MakeSegments,
+        Self::LinkSegment,
+        Self::WriteManifest,
+        Self::SyncManifest,
+        Self::SyncSegments,
+        Self::RenameSegments,
+        Self::MakeDirectories,
         Self::SyncDirectory,
         Self::SyncParents,
         Self::Done,

@@ -7,6 +7,9 @@
 //!   tmp/<00..ff>/<number>                     being written; removed when the node is opened
 //!   <creator>/<xx>/<object id>                a copy: exactly the object's bytes, mode 0444
 //!   <creator>/<xx>/<object id>.crc            its checksums when they are no attribute of the file
+//!   <creator>/<xx>/<object id>.seg/           a copy that was put together of others (`manifest.rs`)
+//!     manifest                                which ones, in order
+//!     <0..>  <0..>.crc                        links to their files, and to their checksum files
 //! ```
 //!
 //! `xx` is the first byte of the object id. Object ids are random, so 256 directories hold equal shares: a
@@ -31,6 +34,8 @@ pub(crate) struct Layout {
 pub(crate) enum Part {
     Bytes,
     Sidecar,
+    /// A directory.
+    Segments,
 }
 
 impl Layout {
@@ -78,6 +83,12 @@ impl Layout {
         self.root
             .join(format!("{creator}/{first:02x}/{object_id}.crc"))
     }
+
+    pub(crate) fn segments(&self, creator: AccountId, object_id: ObjectId) -> PathBuf {
+        let first = first_byte(object_id);
+        self.root
+            .join(format!("{creator}/{first:02x}/{object_id}.seg"))
+    }
 }
 
 pub(crate) fn first_byte(object_id: ObjectId) -> u8 {
@@ -86,9 +97,10 @@ pub(crate) fn first_byte(object_id: ObjectId) -> u8 {
 
 /// What the name of a file in a fan-out directory stands for; `None` if we did not make it.
 pub(crate) fn parse_name(name: &str) -> Option<(ObjectId, Part)> {
-    let (id, part) = match name.strip_suffix(".crc") {
-        Some(id) => (id, Part::Sidecar),
-        None => (name, Part::Bytes),
+    let (id, part) = match (name.strip_suffix(".crc"), name.strip_suffix(".seg")) {
+        (Some(id), _) => (id, Part::Sidecar),
+        (_, Some(id)) => (id, Part::Segments),
+        (None, None) => (name, Part::Bytes),
     };
     let object_id: ObjectId = id.parse().ok()?;
     (object_id.to_string() == id).then_some((object_id, part))
@@ -124,6 +136,10 @@ mod tests {
         assert_eq!(
             parse_name(&format!("{name}.crc")),
             Some((object_id, Part::Sidecar))
+        );
+        assert_eq!(
+            parse_name(&format!("{name}.seg")),
+            Some((object_id, Part::Segments))
         );
     }
 

@@ -16,7 +16,8 @@ use libmanta::mako::StoredCopy;
 use libmanta::{AccountId, ObjectId, Timestamp};
 
 use super::disk::Disk;
-use super::layout::{Part, first_byte, parse_creator, parse_name};
+use super::layout::{first_byte, parse_creator, parse_name};
+use super::segments;
 
 #[derive(Debug, Default)]
 pub(crate) struct Listing(Mutex<Option<Share>>);
@@ -81,7 +82,7 @@ impl Share {
         let mut copies = Vec::new();
         for &creator in creators {
             for name in names_in(&disk.layout.fan_out(creator, first))? {
-                if let Some((object_id, Part::Bytes | Part::Sidecar)) = parse_name(&name) {
+                if let Some((object_id, _)) = parse_name(&name) {
                     copies.push((object_id, creator));
                 }
             }
@@ -121,19 +122,16 @@ fn names_in(path: &Path) -> io::Result<Vec<String>> {
 
 /// `None` when it was deleted meanwhile.
 fn look(disk: &Disk, creator: AccountId, object_id: ObjectId) -> io::Result<Option<StoredCopy>> {
-    let (found, size_bytes) = match fs::symlink_metadata(disk.layout.copy(creator, object_id)) {
-        Ok(found) => {
-            let size_bytes = found.len();
-            (found, size_bytes)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            match fs::symlink_metadata(disk.layout.sidecar(creator, object_id)) {
-                Ok(found) => (found, 0),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(error) => return Err(error),
+    let layout = &disk.layout;
+    let (found, size_bytes) = if let Some(found) = metadata(&layout.copy(creator, object_id))? {
+        let size_bytes = found.len();
+        (found, size_bytes)
+    } else if let Some(found) = metadata(&layout.segments(creator, object_id))? {
+        (found, segments::size_bytes(disk, creator, object_id))
+    } else if let Some(found) = metadata(&layout.sidecar(creator, object_id))? {
+        (found, 0)
+    } else {
+        return Ok(None);
     };
     // The time of the rename, which no ordinary call can set back.
     let changed = UNIX_EPOCH
@@ -152,4 +150,13 @@ fn look(disk: &Disk, creator: AccountId, object_id: ObjectId) -> io::Result<Opti
         size_bytes,
         stored: Timestamp::from_system(stored),
     }))
+}
+
+/// `None` when there is nothing of that name.
+fn metadata(path: &Path) -> io::Result<Option<fs::Metadata>> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }

@@ -1,8 +1,8 @@
-//! Reading a copy, block by block against its checksums. Everything here blocks, except
+//! Reading a file of a copy, block by block against its checksums. Everything here blocks, except
 //! [`read_cached`], which gives up instead.
 
 use std::fs::File;
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSliceMut, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
@@ -20,14 +20,14 @@ use crate::error::{DiskError, ReadError};
 /// two of them are in memory for each reader, one with the caller, one read ahead.
 pub(crate) const CHUNK_BYTES: u64 = 2 * BLOCK_BYTES as u64;
 
-/// A copy that is there, has the size it should have, and has checksums.
+/// A file of a copy that is there, has the size it should have, and has checksums.
 #[derive(Debug)]
-pub(crate) struct OpenCopy {
+pub(crate) struct OpenFile {
     file: File,
     table: Table,
 }
 
-impl OpenCopy {
+impl OpenFile {
     pub(crate) fn open(
         disk: &Disk,
         creator: AccountId,
@@ -45,7 +45,31 @@ impl OpenCopy {
         };
         let table = match read_attribute(&file)? {
             Some(encoded) => encoded,
-            None => read_sidecar(disk, creator, object_id)?,
+            None => read_sidecar(File::open(disk.layout.sidecar(creator, object_id)))?,
+        };
+        Self::checked(file, &table, object_id)
+    }
+
+    /// The file `name` in a directory of segments, which was once the copy `object_id`.
+    pub(crate) fn open_segment(
+        directory: &File,
+        name: &str,
+        object_id: ObjectId,
+    ) -> Result<Self, ReadError> {
+        let open = |name: &str| -> io::Result<File> {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            Ok(rustix::fs::openat(directory, name, flags, Mode::empty())?.into())
+        };
+        let file = match open(name) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(ReadError::Damaged(format!("its segment {name} is gone")));
+            }
+            Err(error) => return Err(DiskError::during("open segment")(error).into()),
+        };
+        let table = match read_attribute(&file)? {
+            Some(encoded) => encoded,
+            None => read_sidecar(open(&format!("{name}.crc")))?,
         };
         Self::checked(file, &table, object_id)
     }
@@ -116,24 +140,6 @@ impl OpenCopy {
         Ok(cut(buffer, block_range.0, start, end))
     }
 
-    /// Compares everything with the checksums; stops with `None` when `give_up` says so.
-    pub(crate) fn verify_all(
-        &self,
-        disk: &Disk,
-        give_up: impl Fn() -> bool,
-    ) -> Result<Option<()>, ReadError> {
-        let mut start = 0;
-        while start < self.size_bytes() {
-            if give_up() {
-                return Ok(None);
-            }
-            let end = Self::chunk_end(start, self.size_bytes());
-            self.read(disk, start, end)?;
-            start = end;
-        }
-        Ok(Some(()))
-    }
-
     /// The blocks that hold `start..end`: index of the first, offset and length in bytes of all.
     fn blocks(&self, start: u64, end: u64) -> (usize, (u64, usize)) {
         let block = BLOCK_BYTES as u64;
@@ -167,7 +173,7 @@ pub(crate) fn read_cached(
     disk: &Disk,
     creator: AccountId,
     object_id: ObjectId,
-) -> Option<(OpenCopy, Bytes)> {
+) -> Option<(OpenFile, Bytes)> {
     disk.faults.at(Step::Read).ok()?;
     let path = disk.layout.copy(creator, object_id);
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
@@ -178,7 +184,7 @@ pub(crate) fn read_cached(
         return None;
     }
     let table = read_attribute(&file).ok()??;
-    let copy = OpenCopy::checked(file, &table, object_id).ok()?;
+    let copy = OpenFile::checked(file, &table, object_id).ok()?;
     let mut buffer = vec![0; usize::try_from(size).ok()?];
     if !buffer.is_empty() {
         let mut slices = [IoSliceMut::new(&mut buffer)];
@@ -195,7 +201,7 @@ pub(crate) fn read_cached(
 /// `start..end` out of a buffer that begins at `offset`.
 fn cut(buffer: Vec<u8>, offset: u64, start: u64, end: u64) -> Bytes {
     let within = |at: u64| {
-        usize::try_from(at - offset).expect("within a buffer: checked by OpenCopy::blocks")
+        usize::try_from(at - offset).expect("within a buffer: checked by OpenFile::blocks")
     };
     let (from, to) = (within(start), within(end));
     Bytes::from(buffer).slice(from..to)
@@ -217,12 +223,13 @@ fn read_attribute(file: &File) -> Result<Option<Vec<u8>>, DiskError> {
     }
 }
 
-fn read_sidecar(
-    disk: &Disk,
-    creator: AccountId,
-    object_id: ObjectId,
-) -> Result<Vec<u8>, ReadError> {
-    std::fs::read(disk.layout.sidecar(creator, object_id)).map_err(|error| {
+fn read_sidecar(file: io::Result<File>) -> Result<Vec<u8>, ReadError> {
+    let read = file.and_then(|mut file| {
+        let mut encoded = Vec::new();
+        file.read_to_end(&mut encoded)?;
+        Ok(encoded)
+    });
+    read.map_err(|error| {
         if error.kind() == io::ErrorKind::NotFound {
             ReadError::Damaged(String::from("its checksums are gone"))
         } else {

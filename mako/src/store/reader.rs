@@ -14,7 +14,8 @@ use libmanta::{AccountId, ObjectId};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
-use super::read::{OpenCopy, read_cached};
+use super::open_copy::OpenCopy;
+use super::read::read_cached;
 use super::{Node, Stopped, joined};
 use crate::error::ReadError;
 
@@ -49,7 +50,8 @@ impl Reader {
         object_id: ObjectId,
         range: Range<u64>,
     ) -> Result<Self, SharkError> {
-        if let Some((copy, bytes)) = read_cached(&node.disk, creator, object_id) {
+        if let Some((file, bytes)) = read_cached(&node.disk, creator, object_id) {
+            let copy = OpenCopy::Whole(file);
             let range = clamped(range, copy.size_bytes());
             let within = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
             let bytes = bytes.slice(within(range.start)..within(range.end));
@@ -66,9 +68,9 @@ impl Reader {
             let range = clamped(range, copy.size_bytes());
             // Somebody asks for it right away, so it needs no permit; but when memory is short, it is small.
             let first_end = if node.read_ahead.available_permits() > 0 {
-                OpenCopy::chunk_end(range.start, range.end)
+                copy.chunk_end(range.start, range.end)
             } else {
-                OpenCopy::block_end(range.start, range.end)
+                copy.block_end(range.start, range.end)
             };
             let bytes = if range.is_empty() {
                 Bytes::new()
@@ -109,7 +111,7 @@ impl Reader {
             return;
         }
         let start = self.rest.start;
-        let end = OpenCopy::chunk_end(start, self.rest.end);
+        let end = self.copy.chunk_end(start, self.rest.end);
         let Some(permit) = self.permit(end - start) else {
             self.next = Next::OnDemand;
             return;
@@ -132,7 +134,7 @@ impl Reader {
     /// The next block, now.
     async fn read_block(&mut self) -> Result<Result<Bytes, ReadError>, Stopped> {
         let start = self.rest.start;
-        let end = OpenCopy::block_end(start, self.rest.end);
+        let end = self.copy.block_end(start, self.rest.end);
         self.rest.start = end;
         let copy = Arc::clone(&self.copy);
         joined(

@@ -59,7 +59,13 @@ pub(crate) fn purge(layout: &Layout) -> io::Result<()> {
         let home = home?;
         if home.file_type()?.is_dir() {
             for entry in fs::read_dir(home.path())? {
-                fs::remove_file(entry?.path())?;
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    // A copy in segments that was being made or removed.
+                    fs::remove_dir_all(entry.path())?;
+                } else {
+                    fs::remove_file(entry.path())?;
+                }
             }
         } else {
             fs::remove_file(home.path())?;

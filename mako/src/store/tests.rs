@@ -21,6 +21,7 @@ mod crash;
 mod damage;
 mod faults;
 mod readers;
+mod segments;
 
 /// A store in a directory of its own.
 struct Fixture {

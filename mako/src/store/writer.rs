@@ -27,8 +27,6 @@ const BATCH_BYTES_MIN: usize = 16 * 1024;
 /// What all batches of a node together should stay below: a thousand slow uploads must not each hold half
 /// a mebibyte.
 const BATCHES_BYTES: usize = 32 * 1024 * 1024;
-/// Bytes between two hints to the disk to begin writing.
-const WRITEBACK_BYTES: u64 = 4 * 1024 * 1024;
 /// Pieces below this are copied together: a client that sends single bytes must not make us keep a
 /// buffer, and whatever larger buffer it is a part of, for each.
 const PIECE_BYTES_MIN: usize = 4 * 1024;
@@ -184,11 +182,9 @@ impl Drop for Writer {
 }
 
 fn appended(mut temporary: Temporary, parts: &[Bytes]) -> Result<Temporary, DiskError> {
-    let before = temporary.size_bytes() / WRITEBACK_BYTES;
+    let before = temporary.size_bytes();
     temporary.append(parts)?;
-    if temporary.size_bytes() / WRITEBACK_BYTES != before {
-        temporary.start_writeback(before * WRITEBACK_BYTES);
-    }
+    temporary.write_back_since(before);
     Ok(temporary)
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use libmanta::mako::{
-    Capacity, CopyReader, CopyWriter, LocalCopies, SharkError, SizeHint, StoredCopy,
+    Capacity, CopyReader, CopyWriter, LocalCopies, Segment, SharkError, SizeHint, StoredCopy,
 };
 use libmanta::{AccountId, ObjectId};
 use rand::SeedableRng;
@@ -48,6 +48,9 @@ impl Shark for Node {
         _: ObjectId,
         _: SizeHint,
     ) -> Result<Box<dyn CopyWriter>, SharkError> {
+        self.refuse()
+    }
+    async fn assemble(&self, _: AccountId, _: ObjectId, _: Vec<Segment>) -> Result<(), SharkError> {
         self.refuse()
     }
     async fn open(

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use libmanta::mako::{
-    Capacity, CopyReader, CopyWriter, LocalCopies, Shark, SharkError, SizeHint, StoredCopy,
+    Capacity, CopyReader, CopyWriter, LocalCopies, Segment, Shark, SharkError, SizeHint, StoredCopy,
 };
 use libmanta::{AccountId, ObjectId, StorageId};
 
@@ -129,6 +129,15 @@ impl Shark for Node {
             inner,
             node: self.0.clone(),
         }))
+    }
+    async fn assemble(
+        &self,
+        creator: AccountId,
+        object_id: ObjectId,
+        segments: Vec<Segment>,
+    ) -> Result<(), SharkError> {
+        self.0.check(&self.0.faults.commit)?;
+        self.0.inner.assemble(creator, object_id, segments).await
     }
     async fn open(
         &self,

@@ -8,6 +8,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 
 use super::*;
 
@@ -18,6 +19,11 @@ const ATTRIBUTE: &str = "MAKO_TEST_ATTRIBUTE";
 
 const CREATOR: &str = "bc8cd146-fecb-11e1-bd8a-bb6f54b49808";
 const OBJECT: &str = "07112233-4455-6677-8899-aabbccddeeff";
+
+const SEGMENTS: &str = "MAKO_TEST_SEGMENTS";
+
+/// Off while what is not under test is prepared.
+static MORTAL: AtomicBool = AtomicBool::new(false);
 
 fn names() -> (AccountId, ObjectId) {
     (CREATOR.parse().unwrap(), OBJECT.parse().unwrap())
@@ -30,7 +36,7 @@ async fn the_process_that_dies() {
     let home = std::env::var_os(DIRECTORY).map_or(dir.path().to_owned(), PathBuf::from);
     let dies_at = deadly.clone();
     let faults = Faults::plan(move |step| {
-        if dies_at.as_deref() == Some(&format!("{step:?}")) {
+        if MORTAL.load(Ordering::SeqCst) && dies_at.as_deref() == Some(&format!("{step:?}")) {
             rustix::process::kill_process(
                 rustix::process::getpid(),
                 rustix::process::Signal::KILL,
@@ -44,6 +50,16 @@ async fn the_process_that_dies() {
     }
     let shark = Arc::clone(&store) as Arc<dyn Shark>;
     let (creator, object_id) = names();
+    if Step::OF_SEGMENTS
+        .iter()
+        .any(|step| deadly.as_deref() == Some(&format!("{step:?}")))
+        && std::env::var_os(SEGMENTS).is_some()
+    {
+        let segments = super::segments::parts(&shark, creator).await;
+        MORTAL.store(true, Ordering::SeqCst);
+        shark.assemble(creator, object_id, segments).await.unwrap();
+    }
+    MORTAL.store(true, Ordering::SeqCst);
     for size in [3000, 2_000_000] {
         put(&shark, creator, object_id, &content(9, size), 100_000)
             .await
@@ -92,5 +108,44 @@ async fn a_process_killed_before_any_step_leaves_a_whole_copy_or_none() {
         put(&shark, creator, object_id, &content(8, 10), 10)
             .await
             .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_killed_before_any_step_leaves_all_segments_and_the_whole_or_nothing_of_it() {
+    for step in Step::OF_SEGMENTS {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", SELF, "--nocapture"])
+            .env(STEP, format!("{step:?}"))
+            .env(SEGMENTS, "yes")
+            .env(DIRECTORY, dir.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            output.status.signal(),
+            Some(libc::SIGKILL),
+            "{step:?}: {said}"
+        );
+
+        let store = Store::open(config(dir.path())).unwrap();
+        let shark = Arc::clone(&store) as Arc<dyn Shark>;
+        let root = dir.path().join("shark");
+        assert_eq!(files(&root.join("tmp")), [] as [PathBuf; 0], "{step:?}");
+        let (creator, object_id) = names();
+        let named = [Step::SyncDirectory, Step::SyncParents, Step::Done].contains(&step);
+        match get(&shark, creator, object_id, 0..u64::MAX).await {
+            Ok((bytes, _)) => assert!(named && bytes == super::segments::whole(), "{step:?}"),
+            Err(SharkError::NoSuchCopy { .. }) => assert!(!named, "{step:?}"),
+            Err(error) => panic!("{step:?}: {error}"),
+        }
+        // The segments are whatever they were, and can be put together now.
+        let copies = shark.copies(None, 10).await.unwrap();
+        assert_eq!(copies.len(), 3 + usize::from(named), "{step:?}");
+        for copy in copies {
+            assert!(shark.delete(copy.creator, copy.object_id).await.unwrap());
+        }
+        assert_eq!(files(&root), [] as [PathBuf; 0], "{step:?}");
     }
 }
