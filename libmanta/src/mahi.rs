@@ -1,14 +1,26 @@
 //! The identity port: who an account is, and what it may do.
+//!
+//! Who holds which roles is asked of [`Identity`]; what that means for a request is decided by the pure
+//! functions [`activate`] and [`authorize`], which every service that acts for somebody calls.
+
+mod activate;
+mod authorize;
 
 use std::fmt;
 use std::sync::Arc;
 
+use aperture::Rule;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
 use crate::{Account, AccountId, Login, ObjectKey, UserId};
+
+pub use activate::{Activated, OPERATOR_ROLE, UnknownRole, activate};
+pub use authorize::{
+    ADMINISTRATOR_ROLE, ANONYMOUS_USER, Caller, Conditions, Context, Denied, Resource, authorize,
+};
 
 /// Looks up accounts, and makes and opens the tokens that jobs carry.
 #[async_trait]
@@ -82,6 +94,8 @@ pub struct Role {
     pub name: String,
     /// The account it belongs to, and on whose entries it counts.
     pub account: AccountId,
+    /// Those of all its policies, in no particular order.
+    pub rules: Vec<Rule>,
 }
 
 /// A role in somebody's hands.
@@ -113,12 +127,14 @@ pub enum Access {
     Write,
 }
 
-/// Whether `caller` (`None`: anonymous) may touch what lies below `key`'s account.
-/// Anyone reads `/public`; an owner and an operator do anything. Source: rest-api.md section 10.2 (1, 2).
+/// The part of [`authorize`] that needs no roles: anyone reads `/public`; an owner and an operator do anything.
+/// `caller` is `None` for anonymous requests. A subuser is neither.
 #[must_use]
-pub fn authorize(caller: Option<&Principal>, access: Access, key: &ObjectKey) -> bool {
+pub fn allowed_without_roles(caller: Option<&Principal>, access: Access, key: &ObjectKey) -> bool {
     if access == Access::Read && key.is_public() {
         return true;
     }
-    caller.is_some_and(|principal| principal.operator || principal.account == key.owner())
+    caller.is_some_and(|principal| {
+        principal.user.is_none() && (principal.operator || principal.account == key.owner())
+    })
 }

@@ -184,6 +184,7 @@ mod tests {
             id: Uuid::new_v4(),
             name: name.to_owned(),
             account: AccountId::random(),
+            rules: Vec::new(),
         };
         Held {
             role: Arc::new(role),

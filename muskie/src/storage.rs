@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use libmanta::mahi::{Access, Principal, authorize};
+use libmanta::mahi::{Access, Principal, allowed_without_roles};
 use libmanta::moray::{Lookup, Parent};
 use libmanta::{Account, Entry, ObjectKey, Root};
 
@@ -73,11 +73,7 @@ impl Request<'_> {
 
     /// Whether the caller may touch what `key` names.
     pub(crate) fn check_access(&self, access: Access, key: &ObjectKey) -> Result<()> {
-        // Subusers have rights only by roles.
-        let itself = self
-            .principal()
-            .filter(|principal| principal.user.is_none());
-        if authorize(itself, access, key) {
+        if allowed_without_roles(self.principal(), access, key) {
             Ok(())
         } else {
             Err(self.forbidden())

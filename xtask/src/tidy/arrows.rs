@@ -20,10 +20,11 @@ const SERVICES: [&str; 7] = [
 
 /// What a crate of the workspace may use of the others, outside its tests.
 fn allowed(name: &str) -> Option<Vec<&'static str>> {
-    const SHARED: [&str; 3] = ["libmanta", "httpsig", "manta-client"];
+    const SHARED: [&str; 4] = ["libmanta", "httpsig", "aperture", "manta-client"];
     let with_services = || SHARED.iter().chain(&SERVICES).copied().collect::<Vec<_>>();
     Some(match name {
-        "libmanta" | "httpsig" | "xtask" => Vec::new(),
+        "httpsig" | "aperture" | "xtask" => Vec::new(),
+        "libmanta" => vec!["aperture"],
         "manta-client" => vec!["libmanta", "httpsig"],
         "testkit" => vec!["libmanta"],
         "manta" => with_services(),
