@@ -12,12 +12,16 @@ use hyper::Uri;
 use serde::Deserialize;
 
 use crate::body::{Body, Payload};
+use crate::connector::Connector;
 use crate::directories::MissingDirectories;
 use crate::download::Download;
+use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorReply, code_of_status};
 use crate::path::{encode_path, resolve_path};
 use crate::pool::Pool;
+use crate::proxy::Proxy;
 use crate::signer::Auth;
+use crate::tls::TlsOptions;
 use crate::transport;
 
 /// Error bodies are two short strings.
@@ -25,6 +29,7 @@ const ERROR_BYTES_MAX: usize = 64 * 1024;
 /// What the ecosystem's clients use.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 const CONNECT_ATTEMPTS: u32 = 4;
+const CONNECTIONS_MAX: usize = 1000;
 
 pub(crate) const DIRECTORY_TYPE: &str = "application/json; type=directory";
 pub(crate) const JSON_STREAM: &str = "application/x-json-stream";
@@ -33,7 +38,7 @@ const USER_AGENT_DEFAULT: &str = concat!("manta-rust/", env!("CARGO_PKG_VERSION"
 /// What a [`Client`] is made of.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `http://host[:port]`. TLS is not available: an `https` URL is refused by [`Client::new`].
+    /// `http[s]://host[:port]`.
     pub url: String,
     /// What `~~` stands for, and whose jobs are meant.
     pub account: String,
@@ -46,6 +51,11 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How often a connection is tried before the request fails, at least once.
     pub connect_attempts: u32,
+    /// Exchanges under way at once, at least one; further ones wait (`MANTA_MAX_SOCKETS`). A body that
+    /// nobody reads to its end or drops counts as well.
+    pub connections_max: usize,
+    pub tls: TlsOptions,
+    pub proxy: Option<Proxy>,
 }
 
 impl Config {
@@ -61,6 +71,9 @@ impl Config {
             user_agent: USER_AGENT_DEFAULT.to_owned(),
             connect_timeout: CONNECT_TIMEOUT,
             connect_attempts: CONNECT_ATTEMPTS,
+            connections_max: CONNECTIONS_MAX,
+            tls: TlsOptions::default(),
+            proxy: None,
         }
     }
 }
@@ -116,14 +129,10 @@ pub struct Info {
 }
 
 impl Client {
-    /// Opens no connection yet. Errors: `Url`, or `Request` for roles that cannot be a header.
+    /// Opens no connection yet. Errors: `Url`, `Tls`, or `Request` for roles that cannot be a header.
     pub fn new(config: Config) -> Result<Client, Error> {
-        let (host, port) = split_url(&config.url)?;
-        let authority = if port == 80 {
-            host.clone()
-        } else {
-            format!("{host}:{port}")
-        };
+        let endpoint = Endpoint::parse(&config.url)?;
+        let authority = endpoint.authority();
         let value = |text: &str| HeaderValue::from_str(text).map_err(http::Error::from);
         let mut headers = HeaderMap::new();
         headers.insert(HOST, value(&authority)?);
@@ -138,12 +147,10 @@ impl Client {
             exact_paths: false,
             headers,
         };
-        let pool = Pool::new(
-            host,
-            port,
-            config.connect_timeout,
-            config.connect_attempts.max(1),
-        );
+        let connector =
+            Connector::new(endpoint, config.proxy, &config.tls, config.connect_timeout)?;
+        let attempts = config.connect_attempts.max(1);
+        let pool = Pool::new(connector, attempts, config.connections_max);
         Ok(Client {
             pool: Arc::new(pool),
             settings: Arc::new(settings),
@@ -517,61 +524,9 @@ fn parent_of(path: &str, account: &str) -> Result<Option<String>, Error> {
     Ok((parent.matches('/').count() > 2).then(|| parent.to_owned()))
 }
 
-fn split_url(url: &str) -> Result<(String, u16), Error> {
-    let error = |reason| Error::Url {
-        url: url.to_owned(),
-        reason,
-    };
-    let uri: Uri = url
-        .trim_end_matches('/')
-        .parse()
-        .map_err(|_| error("is not a URL"))?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => {
-            return Err(error(
-                "TLS is not supported by this client yet; use an http URL",
-            ));
-        }
-        _ => return Err(error("must begin with http://")),
-    }
-    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-        return Err(error("must not have a path"));
-    }
-    let host = uri
-        .host()
-        .filter(|host| !host.is_empty())
-        .ok_or(error("has no host"))?;
-    Ok((host.to_owned(), uri.port_u16().unwrap_or(80)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn urls_are_checked_when_the_client_is_made() {
-        let client = |url: &str| Client::new(Config::new(url, "a", Auth::None));
-        for url in [
-            "http://localhost:80/",
-            "http://127.0.0.1:8080",
-            "http://[::1]:1",
-        ] {
-            assert!(client(url).is_ok(), "{url}");
-        }
-        let https = client("https://us-east.manta.example").unwrap_err();
-        assert!(https.to_string().contains("TLS is not supported"));
-        for url in [
-            "",
-            "localhost:80",
-            "ftp://x",
-            "http://",
-            "http://x/y",
-            "http://x?y",
-        ] {
-            assert!(matches!(client(url), Err(Error::Url { .. })), "{url}");
-        }
-    }
 
     #[test]
     fn the_callers_headers_win() {

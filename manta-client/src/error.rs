@@ -32,6 +32,9 @@ pub enum Error {
     /// The URL in the configuration cannot be used.
     #[error("{url}: {reason}")]
     Url { url: String, reason: &'static str },
+    /// No `https` connection could be set up with these options.
+    #[error("cannot prepare for TLS: {0}")]
+    Tls(String),
     /// The bytes that arrived are not the bytes that were stored.
     #[error("content-md5 is {expected}, but the data received has {actual}")]
     Checksum { expected: String, actual: String },
@@ -104,9 +107,11 @@ impl Error {
             Error::Checksum { .. } => "ChecksumError".to_owned(),
             Error::Length { .. } => "DownloadError".to_owned(),
             Error::NotSupported(_) => "FeatureNotSupportedError".to_owned(),
-            Error::Url { .. } | Error::Malformed(_) | Error::Request(_) | Error::Source(_) => {
-                "Error".to_owned()
-            }
+            Error::Url { .. }
+            | Error::Tls(_)
+            | Error::Malformed(_)
+            | Error::Request(_)
+            | Error::Source(_) => "Error".to_owned(),
         }
     }
 

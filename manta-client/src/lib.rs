@@ -17,6 +17,11 @@ mod agent;
 mod key_search;
 mod signer;
 
+mod connector;
+mod endpoint;
+mod proxy;
+mod tls;
+
 mod body;
 mod pool;
 mod transport;
@@ -44,7 +49,9 @@ pub use key_search::{KeySearch, NoKey};
 pub use lines::Lines;
 pub use listing::{Entry, EntryKind, ListOptions, Listing, SortBy};
 pub use path::{InvalidPath, encode_path, encode_segment, resolve_path};
+pub use proxy::Proxy;
 pub use recursive::{Removal, RemovalProgress, TreeEntry, TreeFilter, TreeListing};
 pub use signer::{Auth, Signer, SignerError};
+pub use tls::TlsOptions;
 pub use uploads::{PART_BYTES_MIN, PARTS_MAX, Part, Upload, UploadOptions, UploadState};
 pub use walk::{Found, Unread, Walk, WalkOptions};

@@ -5,18 +5,17 @@
 //! asked for; the task would wait for that body for ever.
 
 use std::fmt;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::body::RequestBody;
+use crate::connector::{AbsoluteForm, Connector, is_worth_another_try};
 use crate::error::Error;
 
 /// Servers and balancers close idle connections after a minute or two; ours go first.
@@ -30,12 +29,13 @@ const RETRY_DELAY_MIN: Duration = Duration::from_millis(500);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(4);
 
 pub(crate) struct Pool {
-    host: String,
-    port: u16,
-    connect_timeout: Duration,
+    connector: Connector,
+    absolute_form: Option<AbsoluteForm>,
     /// How often a connection is tried before giving up, at least once.
     attempts: u32,
-    /// The most recently used last. Bounded by the number of requests that were under way at once.
+    /// One for each connection that may be in use at once.
+    permits: Arc<Semaphore>,
+    /// The most recently used last. Bounded by the number of permits.
     idle: Mutex<Vec<Idle>>,
 }
 
@@ -66,14 +66,24 @@ pub(crate) enum Reuse {
 }
 
 impl Pool {
-    pub(crate) fn new(host: String, port: u16, connect_timeout: Duration, attempts: u32) -> Pool {
+    /// `connections_max` exchanges are under way at once; the next one waits.
+    pub(crate) fn new(connector: Connector, attempts: u32, connections_max: usize) -> Pool {
         Pool {
-            host,
-            port,
-            connect_timeout,
+            absolute_form: connector.absolute_form(),
+            connector,
             attempts,
+            permits: Arc::new(Semaphore::new(connections_max.max(1))),
             idle: Mutex::new(Vec::new()),
         }
+    }
+
+    /// Leave to have one more connection in use. `None` never happens: nobody closes the semaphore.
+    pub(crate) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        self.permits.clone().acquire_owned().await.ok()
+    }
+
+    pub(crate) fn absolute_form(&self) -> Option<&AbsoluteForm> {
+        self.absolute_form.as_ref()
     }
 
     /// An idle connection that is still open.
@@ -109,8 +119,8 @@ impl Pool {
         loop {
             match self.connect_once().await {
                 Ok(connection) => return Ok(connection),
-                Err(source) if attempt >= self.attempts => {
-                    let authority = format!("{}:{}", self.host, self.port);
+                Err(source) if attempt >= self.attempts || !is_worth_another_try(&source) => {
+                    let authority = self.connector.name();
                     return Err(Error::Connect { authority, source });
                 }
                 Err(error) => {
@@ -123,26 +133,11 @@ impl Pool {
         }
     }
 
-    async fn connect_once(&self) -> io::Result<Connection> {
-        let connecting = async {
-            // No name service is asked for the machine itself: inside a zone there may be none.
-            if self.host == "localhost" {
-                let loopback = [
-                    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port),
-                    SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), self.port),
-                ];
-                TcpStream::connect(&loopback[..]).await
-            } else {
-                TcpStream::connect((self.host.trim_matches(['[', ']']), self.port)).await
-            }
-        };
-        let stream = tokio::time::timeout(self.connect_timeout, connecting)
-            .await
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "connection timed out"))??;
-        stream.set_nodelay(true)?;
+    async fn connect_once(&self) -> std::io::Result<Connection> {
+        let stream = self.connector.connect().await?;
         let (sender, driver) = http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(io::Error::other)?;
+            .map_err(std::io::Error::other)?;
         // Its errors also reach whoever waits for the answer.
         let task = tokio::spawn(async move {
             if let Err(error) = driver.await {
@@ -169,7 +164,7 @@ impl Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pool({}:{})", self.host, self.port)
+        write!(f, "Pool({})", self.connector.name())
     }
 }
 
@@ -178,14 +173,22 @@ pub(crate) struct Lease {
     connection: Connection,
     pool: Arc<Pool>,
     sent: Arc<AtomicBool>,
+    /// Given back with the connection.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Lease {
-    pub(crate) fn new(connection: Connection, pool: Arc<Pool>, sent: Arc<AtomicBool>) -> Lease {
+    pub(crate) fn new(
+        connection: Connection,
+        pool: Arc<Pool>,
+        sent: Arc<AtomicBool>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Lease {
         Lease {
             connection,
             pool,
             sent,
+            _permit: permit,
         }
     }
 

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, EXPECT};
+use http::header::{CONTENT_LENGTH, EXPECT, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::Uri;
 use tokio::sync::Notify;
@@ -30,6 +30,14 @@ pub(crate) async fn exchange(
 ) -> Result<Response<Body>, Error> {
     let repeatable = payload.duplicate().is_some()
         && (method == Method::GET || method == Method::HEAD || method == Method::PUT);
+    let permit = pool.permit().await;
+    let absolute = pool.absolute_form();
+    let target = &match absolute {
+        Some(form) => {
+            Uri::try_from(format!("{}{target}", form.prefix)).map_err(http::Error::from)?
+        }
+        None => target.clone(),
+    };
     let reuse = if repeatable { Reuse::Any } else { Reuse::Fresh };
     let mut reused_count = 0;
     loop {
@@ -46,10 +54,13 @@ pub(crate) async fn exchange(
         };
 
         let second = payload.duplicate();
-        let (request, sent) = build(method, target, headers, payload);
+        let (mut request, sent) = build(method, target, headers, payload);
+        if let Some(value) = absolute.and_then(|form| form.authorization.clone()) {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, value);
+        }
         match connection.sender.try_send_request(request).await {
             Ok(response) => {
-                let lease = Lease::new(connection, pool.clone(), sent);
+                let lease = Lease::new(connection, pool.clone(), sent, permit);
                 return Ok(response.map(|incoming| Body::new(incoming, lease)));
             }
             Err(mut error) => {

@@ -5,9 +5,13 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use manta_client::{Agent, Auth, Client, Config, KeySearch};
+use httpsig::PrivateKey;
+use manta_client::{Agent, Auth, Client, Config, KeySearch, Proxy, Signer, TlsOptions};
 
 use super::failure::Failure;
+
+/// Fewer could wait for each other: a listing is read while what it lists is worked on.
+const CONNECTIONS_MIN: usize = 4;
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Manta connection options")]
@@ -31,7 +35,7 @@ pub(super) struct Connection {
         hide_env_values = true
     )]
     roles: Vec<String>,
-    /// Do not validate TLS certificates (also MANTA_TLS_INSECURE)
+    /// Do not validate TLS certificates (also MANTA_TLS_INSECURE=1)
     #[arg(short = 'i', long)]
     insecure: bool,
     /// Key fingerprint, MD5 or SHA256
@@ -57,8 +61,8 @@ impl Connection {
     /// The client these options describe. Finds the key, but opens no connection.
     pub(super) async fn client(&self) -> Result<Client, Failure> {
         self.start_log();
-        let url = given(&self.url).ok_or_else(|| required("url"))?;
-        let unsigned = matches!(variable("MANTA_NO_AUTH").as_deref(), Some("true" | "1"));
+        let url = self.url()?;
+        let unsigned = is_on("MANTA_NO_AUTH");
         let account = match self.account() {
             Some(account) => account,
             None if unsigned => "",
@@ -67,21 +71,22 @@ impl Connection {
         let auth = if unsigned {
             Auth::None
         } else {
-            let signer = self
-                .key_search()?
-                .signer(account, given(&self.subuser))
-                .await;
-            let signer = signer.map_err(|error| Failure::Message(error.to_string()))?;
-            Auth::Signature(signer.into())
+            Auth::Signature(self.signer(None).await?.into())
         };
         let mut config = Config::new(url, account, auth);
-        config.roles = self
-            .roles
-            .iter()
-            .filter(|role| !role.is_empty())
-            .cloned()
-            .collect();
-        config.raw_paths = variable("MANTA_SKIP_URLENCODE").is_some();
+        config.roles = self.roles().map(str::to_owned).collect();
+        config.raw_paths = raw_paths();
+        config.tls = TlsOptions {
+            insecure: self.insecure || is_on("MANTA_TLS_INSECURE"),
+            ca_file: variable("SSL_CERT_FILE").map(PathBuf::from),
+        };
+        config.proxy = Proxy::of_environment(url, variable)?;
+        if let Some(text) = variable("MANTA_MAX_SOCKETS") {
+            let count: usize = text.parse().map_err(|_| {
+                Failure::Message(format!("MANTA_MAX_SOCKETS \"{text}\" is not a number"))
+            })?;
+            config.connections_max = count.max(CONNECTIONS_MIN);
+        }
         Ok(Client::new(config)?)
     }
 
@@ -90,6 +95,32 @@ impl Connection {
         let taken = self.verbose.min(levels);
         self.verbose -= taken;
         taken
+    }
+
+    /// The key that signs for the account, or for its subuser; from `key_file` if there is one.
+    pub(super) async fn signer(&self, key_file: Option<PathBuf>) -> Result<Signer, Failure> {
+        let account = self.account().ok_or_else(|| required("account"))?;
+        let subuser = given(&self.subuser);
+        let Some(file) = key_file else {
+            let signer = self.key_search()?.signer(account, subuser).await;
+            return signer.map_err(|error| Failure::Message(error.to_string()));
+        };
+        // The file that was named is the key, whatever the environment says.
+        let named = |why: String| Failure::Message(format!("{}: {why}", file.display()));
+        let text = std::fs::read_to_string(&file).map_err(|error| named(error.to_string()))?;
+        let key = PrivateKey::parse(&text).map_err(|error| named(error.to_string()))?;
+        Ok(Signer::from_key(account, subuser, key))
+    }
+
+    /// Where the server is, as it was given.
+    pub(super) fn url(&self) -> Result<&str, Failure> {
+        given(&self.url).ok_or_else(|| required("url"))
+    }
+
+    /// The roles to take on.
+    pub(super) fn roles(&self) -> impl Iterator<Item = &str> {
+        let roles = self.roles.iter().map(String::as_str);
+        roles.filter(|role| !role.is_empty())
     }
 
     /// The account whose tree `~~` is.
@@ -134,6 +165,16 @@ fn required(name: &str) -> Failure {
 /// An empty variable counts as none.
 fn given(value: &Option<String>) -> Option<&str> {
     value.as_deref().filter(|value| !value.is_empty())
+}
+
+/// Whether paths are to be sent as they are (`MANTA_SKIP_URLENCODE`).
+pub(super) fn raw_paths() -> bool {
+    variable("MANTA_SKIP_URLENCODE").is_some()
+}
+
+/// A variable that switches something on.
+fn is_on(name: &str) -> bool {
+    matches!(variable(name).as_deref(), Some("true" | "1"))
 }
 
 fn variable(name: &str) -> Option<String> {
