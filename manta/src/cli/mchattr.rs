@@ -9,10 +9,12 @@ use manta_client::resolve_path;
 use super::command::Command;
 use super::connection::{Connection, at_least_one, headers};
 use super::failure::Failure;
+use super::kept_metadata::kept_with;
+use super::mrm::look_at;
 
 /// Replace the metadata of objects and directories.
 ///
-/// All of it: headers and role tags that are not given again are removed.
+/// Headers and role tags that are not given again are removed, unless --keep-metadata is given.
 #[derive(Debug, Parser)]
 #[command(
     name = "mchattr",
@@ -20,7 +22,8 @@ use super::failure::Failure;
     disable_version_flag = true,
     after_help = "Examples:
   mchattr -H 'm-author: Austen' ~~/stor/pride.txt
-  mchattr -H 'content-type: text/html' -H 'cache-control: max-age=60' ~~/public/a ~~/public/b"
+  mchattr -H 'content-type: text/html' -H 'cache-control: max-age=60' ~~/public/a ~~/public/b
+  mchattr --keep-metadata -H 'm-author: Jane Austen' ~~/stor/pride.txt"
 )]
 pub(super) struct Arguments {
     /// HTTP header to store, at least one
@@ -31,6 +34,9 @@ pub(super) struct Arguments {
         allow_hyphen_values = true
     )]
     headers: Vec<String>,
+    /// Leave metadata that is not given as it is
+    #[arg(long)]
+    keep_metadata: bool,
     path: Vec<String>,
     #[command(flatten)]
     connection: Connection,
@@ -47,7 +53,12 @@ impl Command for Arguments {
         let client = self.connection.client().await?;
         for path in &self.path {
             let path = resolve_path(path, client.account())?;
-            client.put_metadata(&path, headers.clone()).await?;
+            let headers = if self.keep_metadata {
+                kept_with(&look_at(&client, &path).await?, &headers)
+            } else {
+                headers.clone()
+            };
+            client.put_metadata(&path, headers).await?;
         }
         Ok(())
     }

@@ -47,8 +47,8 @@ pub(super) struct Arguments {
     #[arg(short = 'r', long)]
     reverse: bool,
     /// Only names of one type: d=directory, o=object
-    #[arg(long = "type", value_enum)]
-    kind: Option<Kind>,
+    #[arg(long = "type", value_name = "d|o")]
+    kind: Option<String>,
     /// Sort by modification time, newest first
     #[arg(short = 't', long)]
     time: bool,
@@ -79,11 +79,12 @@ impl Kind {
 
 impl Command for Arguments {
     async fn run(self) -> Result<(), Failure> {
+        let kind = self.kind()?;
         let client = self.connection.client().await?;
         let paths = self.paths(client.account())?;
         let mut output = Output::new();
         for path in &paths {
-            let outcome = self.list(&client, path, &mut output).await;
+            let outcome = self.list(&client, path, kind, &mut output).await;
             output.finish()?;
             outcome?;
         }
@@ -92,6 +93,19 @@ impl Command for Arguments {
 }
 
 impl Arguments {
+    /// Scripts know the words of this refusal.
+    fn kind(&self) -> Result<Option<Kind>, Failure> {
+        match self.kind.as_deref() {
+            None => Ok(None),
+            Some("d") => Ok(Some(Kind::D)),
+            Some("o") => Ok(Some(Kind::O)),
+            Some(_) => {
+                let text = "Error: invalid type, must be \"d\" (directory) or \"o\" (object)";
+                Err(Failure::Message(text.to_owned()))
+            }
+        }
+    }
+
     fn paths(&self, account: &str) -> Result<Vec<String>, Failure> {
         if self.path.is_empty() {
             return Ok(vec![format!("/{account}/stor")]);
@@ -107,7 +121,13 @@ impl Arguments {
         Ok(resolved.collect::<Result<_, _>>()?)
     }
 
-    async fn list(&self, client: &Client, path: &str, output: &mut Output) -> Result<(), Failure> {
+    async fn list(
+        &self,
+        client: &Client,
+        path: &str,
+        kind: Option<Kind>,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
         let info = client.info(path).await?;
         if info.status.is_client_error() || info.status.is_server_error() {
             // HEAD says only that it failed; GET says why.
@@ -129,7 +149,7 @@ impl Arguments {
         };
         let mut listing = client.list(path, options)?;
         while let Some(entry) = listing.next().await? {
-            if self.kind.is_none_or(|kind| kind.matches(entry.kind)) {
+            if kind.is_none_or(|kind| kind.matches(entry.kind)) {
                 output.line(&self.entry_line(&entry, path, &long))?;
             }
         }
@@ -283,6 +303,10 @@ mod tests {
         assert!(arguments(&["-lh"]).human_readable);
         let error = Arguments::try_parse_from(["mls", "--help"]).unwrap_err();
         assert_eq!(error.kind(), clap::error::ErrorKind::DisplayHelp);
-        assert!(Arguments::try_parse_from(["mls", "--type", "x"]).is_err());
+        assert!(arguments(&["--type", "x"]).kind().is_err());
+        assert!(matches!(
+            arguments(&["--type", "d"]).kind(),
+            Ok(Some(Kind::D))
+        ));
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod completion;
 mod connection;
 mod failure;
 mod json_text;
+mod kept_metadata;
 mod listing_line;
 mod local_tree;
 mod output;
@@ -21,13 +22,16 @@ mod tree_upload;
 mod upload;
 
 mod mchattr;
+mod mchmod;
 mod mfind;
 mod mget;
 mod minfo;
 mod mjob;
+mod mln;
 mod mls;
 mod mmd5;
 mod mmkdir;
+mod mmv;
 mod mput;
 mod mrm;
 mod mrmdir;
@@ -66,7 +70,8 @@ macro_rules! commands {
 }
 
 commands!(
-    mls, mput, mget, minfo, mrm, mrmdir, mmkdir, mfind, mjob, mchattr, mmd5, msync, muntar,
+    mls, mput, mget, minfo, mrm, mrmdir, mmkdir, mfind, mjob, mchattr, mchmod, mln, mmv, mmd5,
+    msync, muntar,
 );
 
 #[cfg(test)]

@@ -52,6 +52,28 @@ fn mchattr_replaces_all_metadata_of_objects_and_directories() -> Result<()> {
         "the type"
     );
 
+    let keeping = [
+        "--keep-metadata",
+        "-H",
+        "m-second: 3",
+        "~~/stor/x.txt",
+        "~~/stor/d",
+    ];
+    run(home.own("mchattr").args(keeping))?;
+    for path in ["~~/stor/x.txt", "~~/stor/d"] {
+        let now = info(&home, path)?;
+        // Of the object the last change has removed the other one.
+        let both = (path == "~~/stor/d").then_some("new");
+        ensure!(
+            now["m-second"] == "3" && now.get("m-both").and_then(Value::as_str) == both,
+            "{now}"
+        );
+    }
+    ensure!(
+        info(&home, "~~/stor/x.txt")?["content-type"] == "text/x-y",
+        "the type is kept"
+    );
+
     fails_with(
         home.own("mchattr").args(["-H", "m-a: b", "~~/stor/none"]),
         &format!(
@@ -119,5 +141,51 @@ fn mmd5_prints_what_md5sum_prints() -> Result<()> {
     );
     ensure!(mixed.code == Some(1), "{mixed:?}");
     is_wrong_usage(&mut home.own("mmd5"), "path required")?;
+    store.finish()
+}
+
+#[test]
+fn mchmod_without_roles_only_clears() -> Result<()> {
+    let store = Store::launch()?;
+    let home = store.user()?;
+    let put = ["-H", "m-a: b", "~~/stor/x"];
+    run_with(home.own("mput").args(put), b"content")?;
+    run(home
+        .own("mchmod")
+        .args(["--keep-metadata", "=", "~~/stor/x"]))?;
+    ensure!(
+        info(&home, "~~/stor/x")?["m-a"] == "b",
+        "kept because it was asked for"
+    );
+    let refused = said(home.own("mchmod").args(["+nosuch", "~~/stor/x"]))?;
+    ensure!(
+        refused.code == Some(1) && refused.stderr.starts_with("mchmod: InvalidRoleTagError: "),
+        "{refused:?}"
+    );
+    ensure!(
+        info(&home, "~~/stor/x")?["m-a"] == "b",
+        "a refusal changes nothing"
+    );
+    run(home.own("mchmod").args(["=", "~~/stor/x"]))?;
+    // As the ecosystem's tool does it, and its help says.
+    ensure!(
+        info(&home, "~~/stor/x")?.get("m-a").is_none(),
+        "all metadata is replaced"
+    );
+    fails_with(
+        home.own("mchmod").args(["+x", "~~/stor/none"]),
+        "mchmod: NotFoundError",
+    )?;
+    let mut foreign = home.own("mchmod");
+    foreign
+        .args(["+x", "~~/stor/x"])
+        .env("MANTA_NO_AUTH", "true");
+    fails_with(
+        &mut foreign,
+        "mchmod: getobject access required for mchmod +",
+    )?;
+    let sign = "operation should be one of \"+\", \"-\" or \"=\"";
+    is_wrong_usage(home.own("mchmod").args(["x", "~~/stor/x"]), sign)?;
+    is_wrong_usage(home.own("mchmod").arg("+x"), "path required")?;
     store.finish()
 }

@@ -9,8 +9,8 @@ use crate::said::said;
 
 /// In alphabetical order, as DATA_DIR/bin lists them.
 const COMMANDS: &[&str] = &[
-    "mchattr", "mfind", "mget", "minfo", "mjob", "mls", "mmd5", "mmkdir", "mput", "mrm", "mrmdir",
-    "msync", "muntar",
+    "mchattr", "mchmod", "mfind", "mget", "minfo", "mjob", "mln", "mls", "mmd5", "mmkdir", "mmv",
+    "mput", "mrm", "mrmdir", "msync", "muntar",
 ];
 
 fn manta(arguments: &[&str]) -> Result<Command> {

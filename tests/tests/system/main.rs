@@ -12,6 +12,7 @@ mod kill_nine;
 mod msync;
 mod not_root;
 mod npm;
+mod npm_and_own;
 mod on_disk;
 mod own_commands;
 mod put_order;
