@@ -38,6 +38,7 @@ mod directories;
 mod listing;
 mod objects;
 mod storage;
+mod tree;
 
 mod conditions;
 mod content_disposition;

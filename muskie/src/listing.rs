@@ -27,7 +27,7 @@ const LIMIT_DEFAULT: usize = 256;
 const LIMIT_MAX: usize = 1024;
 
 /// A chunk of lines is sent when it is longer than this.
-const CHUNK_BYTES: usize = 48 << 10;
+pub(crate) const CHUNK_BYTES: usize = 48 << 10;
 
 pub(crate) async fn handle(
     request: &Request<'_>,
@@ -64,7 +64,7 @@ pub(crate) async fn handle(
             let mut chunk = Vec::with_capacity(CHUNK_BYTES + (4 << 10));
             while chunk.len() < CHUNK_BYTES {
                 let Some(entry) = entries.next() else { break };
-                row(&mut chunk, &entry);
+                row(&mut chunk, &entry, None);
             }
             (!chunk.is_empty()).then(|| Ok(Bytes::from(chunk)))
         });
@@ -132,7 +132,7 @@ fn order(query: &Query) -> Result<Order> {
 }
 
 /// The forms in which clients write instants.
-fn parse_date(text: &str) -> Option<Timestamp> {
+pub(crate) fn parse_date(text: &str) -> Option<Timestamp> {
     Timestamp::parse_iso(text)
         .or_else(|| Timestamp::parse_http(text))
         .or_else(|| Timestamp::parse_iso(&format!("{text}T00:00:00Z")))
@@ -148,15 +148,16 @@ fn only(query: &Query) -> Option<Only> {
     }
 }
 
-/// One line. The order of the keys is part of the format.
-fn row(out: &mut Vec<u8>, entry: &Entry) {
+/// One line. The order of the keys is part of the format. `parent`: the path of the directory, where lines
+/// of several are mixed.
+pub(crate) fn row(out: &mut Vec<u8>, entry: &Entry, parent: Option<&str>) {
     out.extend_from_slice(b"{\"name\":");
     json::string(out, entry.key.name());
     match &entry.kind {
         EntryKind::Directory => {
             out.extend_from_slice(b",\"type\":\"directory\",\"mtime\":\"");
             json::iso_time(out, entry.mtime.as_millis());
-            out.extend_from_slice(b"\"}\n");
+            out.push(b'"');
         }
         EntryKind::Object(object) => {
             out.extend_from_slice(b",\"etag\":\"");
@@ -184,9 +185,13 @@ fn row(out: &mut Vec<u8>, entry: &Entry) {
             json::iso_time(out, entry.mtime.as_millis());
             out.extend_from_slice(b"\",\"durability\":");
             json::number(out, u64::try_from(object.copies.len()).unwrap_or(u64::MAX));
-            out.extend_from_slice(b"}\n");
         }
     }
+    if let Some(parent) = parent {
+        out.extend_from_slice(b",\"parent\":");
+        json::string(out, parent);
+    }
+    out.extend_from_slice(b"}\n");
 }
 
 #[cfg(test)]
@@ -197,7 +202,7 @@ mod tests {
 
     fn text(entry: &Entry) -> String {
         let mut out = Vec::new();
-        row(&mut out, entry);
+        row(&mut out, entry, None);
         String::from_utf8(out).unwrap()
     }
 

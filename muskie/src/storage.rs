@@ -18,6 +18,7 @@ use crate::reply::Reply;
 use crate::request_body::RequestBody;
 use crate::roles::{ANONYMOUS, Caller};
 use crate::server::Server;
+use crate::tree;
 
 /// A request whose caller and owner are known.
 pub(crate) struct Request<'a> {
@@ -79,6 +80,18 @@ impl Request<'_> {
             Err(self.forbidden())
         }
     }
+
+    /// Whether a directory that is found on the way through a tree may be read.
+    pub(crate) fn may_list(&self) -> impl Fn(&Entry) -> bool + Send + Sync + use<> {
+        let principal = self.principal().cloned();
+        move |entry| allowed_without_roles(principal.as_ref(), Access::Read, &entry.key)
+    }
+
+    /// Whether an entry that is found on the way through a tree may be removed.
+    pub(crate) fn may_remove(&self) -> impl Fn(&Entry) -> bool + Send + Sync + use<> {
+        let principal = self.principal().cloned();
+        move |entry| allowed_without_roles(principal.as_ref(), Access::Write, &entry.key)
+    }
 }
 
 pub(crate) async fn handle(
@@ -112,6 +125,12 @@ pub(crate) async fn handle(
     check_existence(request, verb, &target)?;
     request.check_access(access, &target.key)?;
     match verb {
+        Verb::Get if target.is_directory() && tree::is_asked_for(&request.head.query) => {
+            tree::list::handle(request, target, exchange).await
+        }
+        Verb::Delete if target.is_directory() && tree::is_asked_for(&request.head.query) => {
+            tree::remove::handle(request, target, exchange)
+        }
         Verb::Get | Verb::Head if target.is_directory() => {
             listing::handle(request, target, exchange).await
         }

@@ -5,6 +5,7 @@
 
 mod client;
 mod store;
+mod trees;
 
 mod abuse;
 mod authentication;
