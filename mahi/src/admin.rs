@@ -7,15 +7,25 @@
 //! | `POST /accounts/:login/keys` | [`AddKey`] | 201, [`KeyView`] |
 //! | `DELETE /accounts/:login/keys` | [`RemoveKey`] | 200, [`KeyView`] |
 //!
+//! What else a store has to offer its operator is answered by [`Others`].
+//!
 //! A refusal is 400, 404, 409 or 503 with a [`Refusal`]. Logins need no escaping in a path.
 
 mod client;
 mod server;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 pub use client::{Client, ClientError};
-pub use server::{Handle, serve};
+pub use server::{Handle, serve, serve_with};
+
+/// Commands that do not concern accounts: method, path and body to a document, or `None` for what is no
+/// command. Refusals of theirs are answered with 400. Must not block.
+pub type Others = Arc<
+    dyn Fn(&http::Method, &str, &[u8]) -> Option<Result<serde_json::Value, Refusal>> + Send + Sync,
+>;
 
 use libmanta::Account;
 

@@ -6,6 +6,8 @@ use anyhow::{Context, Result, bail};
 use libmanta::Login;
 use mahi::admin::{AccountView, Client, CreateAccount};
 
+use crate::throttle;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Data directory of the store
@@ -20,6 +22,9 @@ enum Command {
     /// Accounts and their keys
     #[command(subcommand)]
     Account(AccountCommand),
+    /// How much may be asked of the store in a second, and at once
+    #[command(subcommand)]
+    Throttle(throttle::Command),
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -61,8 +66,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         .build()?;
     runtime.block_on(async {
         let client = connect(&socket)?;
-        let Command::Account(command) = arguments.command;
-        account(&client, command).await
+        match arguments.command {
+            Command::Account(command) => account(&client, command).await,
+            Command::Throttle(command) => throttle::run(&client, command).await,
+        }
     })
 }
 

@@ -4,27 +4,35 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
+
+use crate::throttle::Throttle;
 
 /// The preset that `manta up` starts from. Every setting, with its unit and its effect, is documented there.
 const PRESET: &str = include_str!("../../etc/embedded.toml");
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) listen: SocketAddr,
     #[serde(default)]
+    pub(crate) listen_insecure: Option<SocketAddr>,
+    #[serde(default)]
+    pub(crate) tls: Option<Tls>,
+    pub(crate) surface: SurfaceSetting,
+    #[serde(default)]
     pub(crate) account: Option<String>,
     pub(crate) storage: Storage,
     pub(crate) metadata: Metadata,
     pub(crate) http: Http,
+    pub(crate) throttle: Throttle,
     pub(crate) jobs: JobSettings,
     pub(crate) housekeeping: Housekeeping,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Storage {
     #[serde(default)]
@@ -34,14 +42,14 @@ pub(crate) struct Storage {
     pub(crate) utilisation_max_percent: u8,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Metadata {
     pub(crate) shards: NonZeroUsize,
     pub(crate) directory_entries_max: u64,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Http {
     pub(crate) upload_stall_ms: u64,
@@ -52,6 +60,24 @@ pub(crate) struct Http {
     pub(crate) uploads_max: usize,
     pub(crate) uploads_per_account_percent: u8,
     pub(crate) upload_rate_min_bytes_per_s: u64,
+    pub(crate) trusted_proxies: Vec<String>,
+}
+
+/// PEM files, read again when they change.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tls {
+    pub(crate) certificates: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum SurfaceSetting {
+    /// Jobs, SnapLinks, uploads of ten thousand parts; `Server: Manta`.
+    Manta,
+    /// What the second version answers; `Server: Manta/2`.
+    Manta2,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -65,7 +91,7 @@ pub(crate) enum IsolationSetting {
     Off,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct JobSettings {
     pub(crate) isolation: IsolationSetting,
@@ -73,7 +99,7 @@ pub(crate) struct JobSettings {
     pub(crate) input_idle_close_ms: u64,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Housekeeping {
     pub(crate) delete_grace_ms: u64,
@@ -86,6 +112,10 @@ pub(crate) struct Housekeeping {
 pub(crate) struct Overrides {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) listen: Option<SocketAddr>,
+    pub(crate) listen_insecure: Option<SocketAddr>,
+    pub(crate) tls_cert: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) surface: Option<SurfaceSetting>,
     pub(crate) account: Option<String>,
     pub(crate) storage: Vec<PathBuf>,
     pub(crate) copies: Option<u8>,
@@ -110,6 +140,15 @@ impl Config {
         }
         if let Some(listen) = overrides.listen {
             config.listen = listen;
+        }
+        config.listen_insecure = overrides.listen_insecure.or(config.listen_insecure);
+        match (overrides.tls_cert, overrides.tls_key) {
+            (Some(certificates), Some(key)) => config.tls = Some(Tls { certificates, key }),
+            (None, None) => {}
+            _ => bail!("--tls-cert and --tls-key go together"),
+        }
+        if let Some(surface) = overrides.surface {
+            config.surface = surface;
         }
         config.account = overrides.account.or(config.account);
         if !overrides.storage.is_empty() {
@@ -144,6 +183,8 @@ impl Config {
             (1..=100).contains(&self.http.uploads_per_account_percent),
             "http.uploads_per_account_percent must be between 1 and 100"
         );
+        self.trusted_proxies()?;
+        self.throttle.check()?;
         if let Some(account) = &self.account {
             ensure!(
                 libmanta::Login::parse(account).is_some(),
@@ -151,6 +192,24 @@ impl Config {
             );
         }
         Ok(())
+    }
+}
+
+impl Config {
+    pub(crate) fn trusted_proxies(&self) -> Result<Vec<muskie::Network>> {
+        let networks = self.http.trusted_proxies.iter();
+        networks
+            .map(|network| network.parse().context("http.trusted_proxies"))
+            .collect()
+    }
+
+    /// Whether the same store, started with `other`, would differ in what cannot be changed while it runs.
+    pub(crate) fn needs_restart_for(&self, other: &Self) -> bool {
+        let changed_already = Self {
+            throttle: other.throttle.clone(),
+            ..self.clone()
+        };
+        changed_already != *other
     }
 }
 
@@ -200,6 +259,27 @@ mod tests {
             ..Overrides::default()
         };
         assert!(Config::load(None, overrides).is_err());
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        let overrides = Overrides {
+            tls_cert: Some("cert.pem".into()),
+            ..Overrides::default()
+        };
+        assert!(Config::load(None, overrides).is_err());
+    }
+
+    #[test]
+    fn only_what_can_change_while_running_needs_no_restart() {
+        let config = Config::load(None, Overrides::default()).unwrap();
+        let mut other = config.clone();
+        other.throttle.concurrency = 7;
+        assert!(!config.needs_restart_for(&other));
+        other.http.uploads_max += 1;
+        assert!(config.needs_restart_for(&other));
+        other.http.trusted_proxies = vec!["10.0.0.0/40".into()];
+        assert!(other.check().is_err());
     }
 
     #[test]

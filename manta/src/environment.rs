@@ -13,6 +13,9 @@ use crate::data_dir::publish;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Ready {
     pub(crate) url: String,
+    /// Without TLS, for what anybody may overhear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) insecure_url: Option<String>,
     pub(crate) account: String,
     pub(crate) key_id: String,
     pub(crate) key_file: PathBuf,
@@ -81,6 +84,7 @@ mod tests {
         fs::create_dir_all(&dir).unwrap();
         let ready = Ready {
             url: "http://127.0.0.1:1".into(),
+            insecure_url: None,
             account: "jill".into(),
             key_id: "aa:bb".into(),
             key_file: dir.join("key"),

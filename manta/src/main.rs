@@ -6,11 +6,13 @@ mod cli;
 mod config;
 mod data_dir;
 mod demo;
+mod doors;
 mod environment;
 mod keys;
 mod metrics;
 mod store;
 mod telemetry;
+mod throttle;
 mod up;
 
 use std::ffi::OsString;

@@ -1,7 +1,6 @@
 //! The all-in-one store: every role in this process, wired together. The only place that knows who stands
 //! behind a port.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +16,11 @@ use mahi::NewAccount;
 
 use uuid::Uuid;
 
-use crate::config::{Config, IsolationSetting};
+use crate::config::{Config, IsolationSetting, SurfaceSetting};
 use crate::data_dir::DataDir;
 use crate::environment::{self, Ready};
 use crate::keys::{self, Keys};
-use crate::{cli, metrics};
+use crate::{cli, doors, metrics, throttle};
 
 /// Login of the operator's account.
 const OPERATOR: &str = "poseidon";
@@ -42,7 +41,7 @@ pub(crate) enum UserKeys {
 pub(crate) struct Store {
     ready: Ready,
     jobs_available: Result<(), String>,
-    front_end: muskie::Handle,
+    front_end: Arc<muskie::Handle>,
     marlin: Arc<marlin::Service>,
     zones: Option<Arc<triton::Host>>,
     collector: Arc<mako::Collector>,
@@ -96,10 +95,8 @@ impl Store {
             Arc::clone(&clock),
         ));
 
-        let listener = muskie::Listener::bind(config.listen)
-            .await
-            .with_context(|| format!("listen on {}", config.listen))?;
-        let url = format!("http://{}", reachable(listener.local_addr()));
+        let doors = doors::open(&config).await?;
+        let url = doors.url.clone();
 
         let bin = data_dir.join("bin");
         let commands: Vec<&str> = cli::COMMANDS
@@ -111,7 +108,7 @@ impl Store {
         let compute = start_zones(&data_dir, &bin, &config, &identity).await;
         let may_run = job_rule(compute.as_ref().ok(), &identity);
         let zones = compute.map(|compute| compute.host);
-        let mut compute = marlin::Config::new(&url, scratch(&data_dir)?);
+        let mut compute = marlin::Config::new(&doors.internal_url, scratch(&data_dir)?);
         compute.input_idle = Duration::from_millis(config.jobs.input_idle_close_ms);
         if zones
             .as_ref()
@@ -142,8 +139,9 @@ impl Store {
             marlin: Arc::clone(&marlin),
             zones: zones.clone().ok(),
         });
-        let front_end = listener.serve(
-            front_end_config(&config),
+        let front_end = Arc::new(doors.first.serve_with(
+            doors.others,
+            front_end_config(&config)?,
             muskie::Deps {
                 moray,
                 sharks,
@@ -152,9 +150,10 @@ impl Store {
                 clock,
                 extra_metrics,
             },
-        );
+        ));
         let ready = Ready {
             url,
+            insecure_url: doors.insecure_url,
             account: login.to_string(),
             key_id: keys.key_id,
             key_file: keys.key_file,
@@ -163,7 +162,11 @@ impl Store {
         };
         ready.write_env()?;
         // Its socket says that the store is up.
-        let admin = mahi::admin::serve(identity, &data_dir.join("admin.sock"))
+        let throttled = Arc::clone(&front_end);
+        let others: mahi::admin::Others =
+            Arc::new(move |method, path, body| throttle::answer(&throttled, method, path, body));
+        let socket = data_dir.join("admin.sock");
+        let admin = mahi::admin::serve_with(identity, Some(others), &socket)
             .context("open the operator's socket")?;
         Ok(Self {
             ready,
@@ -203,6 +206,12 @@ impl Store {
         let bin = self.ready.data_dir.join("bin");
         variables.push(("PATH".to_owned(), format!("{}:{path}", bin.display())));
         variables
+    }
+
+    /// Takes over what may change while the store runs.
+    pub(crate) fn reload(&self, config: &Config) {
+        self.front_end.set_throttle((&config.throttle).into());
+        self.front_end.reload_tls();
     }
 
     /// Stops accepting, finishes what is in flight, stops the jobs, closes everything.
@@ -452,9 +461,15 @@ fn job_rule(
     })
 }
 
-fn front_end_config(config: &Config) -> muskie::Config {
+fn front_end_config(config: &Config) -> Result<muskie::Config> {
     let http = &config.http;
-    muskie::Config {
+    Ok(muskie::Config {
+        surface: match config.surface {
+            SurfaceSetting::Manta => muskie::Surface::Manta,
+            SurfaceSetting::Manta2 => muskie::Surface::Manta2,
+        },
+        trusted_proxies: config.trusted_proxies()?,
+        throttle: (&config.throttle).into(),
         server_name: host_name(),
         copies_default: config.storage.copies_default,
         copies_max: config.storage.copies_max,
@@ -468,7 +483,7 @@ fn front_end_config(config: &Config) -> muskie::Config {
         uploads_per_account_percent: http.uploads_per_account_percent,
         upload_rate_min_bytes_per_s: http.upload_rate_min_bytes_per_s,
         ..muskie::Config::default()
-    }
+    })
 }
 
 fn host_name() -> String {
@@ -481,16 +496,6 @@ fn host_name() -> String {
     } else {
         name
     }
-}
-
-/// Where the store reaches itself when it listens on every address.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 /// Each connection, copy and zone takes descriptors; the soft limit of many systems is 1024.

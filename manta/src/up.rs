@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Config, IsolationSetting, Overrides};
+use crate::config::{Config, IsolationSetting, Overrides, SurfaceSetting};
 use crate::store::{Store, UserKeys};
 use crate::telemetry;
 
@@ -18,6 +18,18 @@ pub(crate) struct Arguments {
     /// Address of the HTTP API; port 0 means any free port [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// Another address, without TLS, for what anybody may overhear: public reads and signed URLs
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen_insecure: Option<SocketAddr>,
+    /// Speak TLS with this certificate chain (PEM); read again when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Which version of Manta to look like: "manta" has jobs and links, "manta2" has not [default: manta]
+    #[arg(long, value_name = "manta|manta2", value_enum)]
+    surface: Option<SurfaceSetting>,
     /// A directory for copies, each a storage node in an availability zone of its own; repeatable
     /// [default: three below the data directory]
     #[arg(long, value_name = "DIR")]
@@ -42,31 +54,50 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     telemetry::start("info");
     let json = arguments.json;
-    let config = Config::load(
-        arguments.config.as_deref(),
-        Overrides {
+    let source = Source {
+        file: arguments.config,
+        overrides: Overrides {
             data_dir: arguments.data_dir,
             listen: arguments.listen,
+            listen_insecure: arguments.listen_insecure,
+            tls_cert: arguments.tls_cert,
+            tls_key: arguments.tls_key,
+            surface: arguments.surface,
             account: arguments.account,
             storage: arguments.storage,
             copies: arguments.copies,
             isolation: arguments.isolation,
         },
-    )?;
+    };
+    let config = source.load()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("start the runtime")?;
-    runtime.block_on(serve(config, json))
+    runtime.block_on(serve(config, &source, json))
 }
 
-async fn serve(config: Config, json: bool) -> Result<()> {
+/// Where the settings come from, to read them again.
+#[derive(Debug)]
+struct Source {
+    file: Option<PathBuf>,
+    overrides: Overrides,
+}
+
+impl Source {
+    fn load(&self) -> Result<Config> {
+        Config::load(self.file.as_deref(), self.overrides.clone())
+    }
+}
+
+async fn serve(mut config: Config, source: &Source, json: bool) -> Result<()> {
     // Before the store is up, so that an early signal is not lost.
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("watch for SIGHUP")?;
     tracing::info!(config = ?config, "starting");
     let wants_jobs = config.jobs.isolation != IsolationSetting::Off;
-    let store = Store::start(config, UserKeys::OfUser).await?;
+    let store = Store::start(config.clone(), UserKeys::OfUser).await?;
     let ready = store.ready();
     if json {
         println!("{}", serde_json::to_string(ready)?);
@@ -81,9 +112,12 @@ async fn serve(config: Config, json: bool) -> Result<()> {
     if wants_jobs && let Err(reason) = store.jobs_available() {
         tracing::warn!(reason, "jobs are not available");
     }
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(&store, &mut config, source),
+        }
     }
     tracing::info!("stopping");
     tokio::select! {
@@ -93,4 +127,19 @@ async fn serve(config: Config, json: bool) -> Result<()> {
         _ = interrupt.recv() => tracing::warn!("stopped without waiting"),
     }
     Ok(())
+}
+
+/// Reads the settings again. Those that cannot be used leave everything as it is.
+fn reload(store: &Store, config: &mut Config, source: &Source) {
+    match source.load() {
+        Ok(new) => {
+            if config.needs_restart_for(&new) {
+                tracing::warn!("some of the changed settings count only after a restart");
+            }
+            store.reload(&new);
+            config.throttle = new.throttle;
+            tracing::info!("settings read again");
+        }
+        Err(error) => tracing::error!("the settings stay as they are: {error:#}"),
+    }
 }

@@ -79,14 +79,8 @@ fn line(exchange: &Exchange) -> Vec<u8> {
         "bytesTransferred",
         exchange.received_bytes + exchange.sent_bytes,
     );
-    let forwarded = head.header("x-forwarded-for");
-    let logical = forwarded
-        .as_deref()
-        .and_then(|list| list.split(',').next())
-        .map(str::trim);
-    let remote = head.remote.ip().to_string();
-    line.text("logicalRemoteAddress", logical.unwrap_or(&remote));
-    line.text("remoteAddress", &remote);
+    line.text("logicalRemoteAddress", &head.client.to_string());
+    line.text("remoteAddress", &head.remote.ip().to_string());
     line.number("remotePort", head.remote.port().into());
     line.text("req_id", exchange.request_id.to_str().unwrap_or_default());
 
@@ -128,7 +122,8 @@ fn line(exchange: &Exchange) -> Vec<u8> {
     }
     line.millis("latency", exchange.started.elapsed());
     line.millis("latencyToFirstByte", exchange.first_byte);
-    line.name("secure").extend_from_slice(b"true");
+    let secure: &[u8] = if head.secure { b"true" } else { b"false" };
+    line.name("secure").extend_from_slice(secure);
     let object_id = exchange.object_id.map(|id| id.to_string());
     line.optional("objectId", object_id.as_deref());
     let previous = exchange.previous_object_id.map(|id| id.to_string());

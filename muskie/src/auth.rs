@@ -73,7 +73,6 @@ pub(crate) enum Asked {
 
 impl Credentials {
     /// Whether this is a signed URL, which may come over an insecure connection.
-    #[expect(dead_code, reason = "asked as soon as there are insecure listeners")]
     pub(crate) fn is_presigned(&self) -> bool {
         matches!(&self.proof, Proof::Signature(signature) if signature.in_query)
     }

@@ -13,10 +13,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use crate::config::Config;
+use crate::transport::Transport;
 
 /// What the requests of a connection tell its socket.
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ impl From<&Config> for Patience {
 
 #[derive(Debug)]
 pub(crate) struct ClientStream {
-    socket: TcpStream,
+    socket: Transport,
     state: Arc<ConnectionState>,
     patience: Patience,
     /// Between requests: since when nothing came, or since when a head is coming.
@@ -73,7 +73,7 @@ struct Farewell {
 }
 
 impl ClientStream {
-    pub(crate) fn new(socket: TcpStream, state: Arc<ConnectionState>, patience: Patience) -> Self {
+    pub(crate) fn new(socket: Transport, state: Arc<ConnectionState>, patience: Patience) -> Self {
         Self {
             socket,
             state,
@@ -170,7 +170,8 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        let result = Pin::new(&mut self.socket).poll_flush(cx);
+        self.after_write(cx, result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -178,7 +179,9 @@ impl AsyncWrite for ClientStream {
         let farewell = match &mut this.farewell {
             Some(farewell) => farewell,
             None => {
-                ready!(Pin::new(&mut this.socket).poll_shutdown(cx))?;
+                // Of TLS this writes too.
+                let shut = Pin::new(&mut this.socket).poll_shutdown(cx);
+                ready!(this.after_write(cx, shut))?;
                 if !this.state.linger.load(Ordering::Acquire) {
                     return Poll::Ready(Ok(()));
                 }

@@ -5,6 +5,9 @@ use std::time::Duration;
 use http::HeaderValue;
 use libmanta::moray::DIRECTORY_ENTRIES_MAX;
 
+use crate::forwarded::Network;
+use crate::throttle::Throttle;
+
 /// Which of Manta's versions the store looks like to its clients. Source: rest-api.md sections 0.1, 0.2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Surface {
@@ -49,6 +52,10 @@ pub struct Config {
     pub upload_stall: Duration,
     /// How long a connection may rest between requests.
     pub idle: Duration,
+    /// How long a client may take to agree on TLS.
+    pub handshake_timeout: Duration,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
     /// How long a client may take to send the head of a request, from its first byte.
     pub head_timeout: Duration,
     /// How long a client may take nothing of a response that is ready for it.
@@ -61,9 +68,12 @@ pub struct Config {
     /// Descriptors this process may have open, which bounds the connections too. `None` asks the system
     /// when serving begins.
     pub descriptors_max: Option<u64>,
+    /// Changed later by `Handle::set_throttle`.
+    pub throttle: Throttle,
     /// Uploads with a body at once; more are told to come back.
     pub uploads_max: usize,
-    /// Share of `uploads_max` that one account may hold, in percent; always at least one upload.
+    /// Share of `uploads_max` that one account may hold, in percent; always at least one upload. Where that
+    /// leaves nothing for another, what is above an equal part for each is cut.
     pub uploads_per_account_percent: u8,
     /// What is read and thrown away after a refusal, so that the client gets to reading the answer.
     pub drain_bytes_max: u64,
@@ -89,11 +99,14 @@ impl Default for Config {
             clock_skew_max: Duration::from_secs(300),
             upload_stall: Duration::from_secs(45),
             idle: Duration::from_secs(120),
+            handshake_timeout: Duration::from_secs(10),
+            trusted_proxies: Vec::new(),
             head_timeout: Duration::from_secs(30),
             response_stall: Duration::from_secs(120),
             upload_rate_min_bytes_per_s: 1024,
             connections_max: 4096,
             descriptors_max: None,
+            throttle: Throttle::default(),
             uploads_max: 512,
             uploads_per_account_percent: 50,
             drain_bytes_max: 64 << 20,

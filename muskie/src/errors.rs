@@ -163,6 +163,7 @@ pub(crate) enum Error {
         method: String,
         path: String,
     },
+    SecureTransportRequired,
     ServiceUnavailable,
     SnaplinksDisabled,
     StorageExhausted,
@@ -457,6 +458,11 @@ impl Error {
                 400,
                 "OperationNotAllowedOnRootDirectory",
                 format!("{method} is not allowed on {path}"),
+            ),
+            Self::SecureTransportRequired => A::new(
+                403,
+                "SecureTransportRequired",
+                "Manta requires a secure transport (SSL/TLS)",
             ),
             Self::ServiceUnavailable => A::new(
                 503,

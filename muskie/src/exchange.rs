@@ -1,7 +1,7 @@
 //! One request and its response, from the first look to the last byte: what it was, what it touched, how
 //! it ended. When it is dropped it is counted and written to the audit, whatever became of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::Duration;
@@ -30,6 +30,10 @@ pub(crate) struct Head {
     pub(crate) path: RequestPath,
     pub(crate) query: Query,
     pub(crate) remote: SocketAddr,
+    /// Where it began, as far as proxies that we know can tell.
+    pub(crate) client: IpAddr,
+    /// Nobody can listen in.
+    pub(crate) secure: bool,
 }
 
 impl Head {
@@ -42,6 +46,8 @@ impl Head {
             version: parts.version,
             headers: parts.headers,
             remote,
+            client: remote.ip(),
+            secure: true,
         }
     }
 

@@ -17,9 +17,11 @@ use crate::auth::{self, Credentials, Somebody};
 use crate::client_stream::ConnectionState;
 use crate::errors::{Error, Result};
 use crate::exchange::{Exchange, Head};
+use crate::forwarded;
+use crate::insecure;
 use crate::jobs;
 use crate::pace::Pace;
-use crate::plain_routes;
+use crate::plain_routes::{self, Plain};
 use crate::reply::Reply;
 use crate::request_body::RequestBody;
 use crate::response_body::ResponseBody;
@@ -27,6 +29,7 @@ use crate::roles;
 use crate::router::{self, Route};
 use crate::server::Server;
 use crate::storage;
+use crate::throttle::{Asker, Class};
 
 /// Whether a connection is served or only told to come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,17 +38,33 @@ pub(crate) enum Admission {
     ComeBackLater,
 }
 
+/// What a connection tells about its requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) remote: SocketAddr,
+    /// Nobody can listen in.
+    pub(crate) secure: bool,
+    pub(crate) admission: Admission,
+}
+
 /// Never fails: what goes wrong is a response too. Dropping the future means that the client is gone;
 /// changes under way go on, reads stop.
 pub(crate) async fn handle(
     server: Arc<Server>,
     connection: Arc<ConnectionState>,
-    remote: SocketAddr,
-    admission: Admission,
+    origin: Origin,
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let (parts, incoming) = request.into_parts();
-    let head = Arc::new(Head::new(parts, remote));
+    let admission = origin.admission;
+    let mut head = Head::new(parts, origin.remote);
+    head.secure = origin.secure;
+    head.client = forwarded::client_ip(
+        head.remote.ip(),
+        head.header("x-forwarded-for").as_deref(),
+        &server.config.trusted_proxies,
+    );
+    let head = Arc::new(head);
     let mut exchange = Box::new(Exchange::new(server.clone(), connection, head.clone()));
     let expects_continue = head
         .headers
@@ -73,6 +92,7 @@ pub(crate) async fn handle(
         }
     };
     exchange.received_bytes = body.received_bytes();
+    body.end_turn();
     let reply = if admission == Admission::ComeBackLater {
         reply.closing()
     } else {
@@ -99,14 +119,29 @@ async fn answer(
     exchange.operation = operation;
     check_transfer_encoding(head)?;
     if let Route::Plain(plain) = route {
+        // What the operator reads is not for everybody on the way.
+        if plain == Plain::Metrics && !head.secure {
+            return Err(Error::SecureTransportRequired);
+        }
         return Ok(plain_routes::handle(plain, server));
     }
     router::check_version(head)?;
     check_age(server, head)?;
     let mut credentials = Credentials::read(server, head)?;
+    if !head.secure {
+        insecure::check(head, &credentials)?;
+    }
+    body.take_turn(server.throttling.enter(head.client).await?);
     let role_tag = credentials.role_tag.take();
     let somebody = auth::authenticate(server, head, credentials).await?;
     exchange.caller = somebody.as_ref().map(Somebody::name);
+    let asker = match &somebody {
+        Some(somebody) => Asker::Account(somebody.account.id),
+        None => Asker::address(head.client),
+    };
+    let login = somebody.as_ref().map(|s| s.account.login.as_str());
+    let class = Class::of(&route, &head.method);
+    server.throttling.check(asker, login, class)?;
     let owner = auth::owner(server, head, somebody.as_ref()).await?;
     exchange.owner = Some(owner.login.to_string());
     let caller = match somebody {

@@ -11,12 +11,19 @@
 
 mod config;
 mod descriptors;
+mod listener;
 mod server;
+mod throttle;
+mod tls;
+mod transport;
+mod turnstile;
 mod uploads;
 
 mod client_stream;
 mod exchange;
+mod forwarded;
 mod handler;
+mod insecure;
 mod operation;
 mod path;
 mod query;
@@ -62,4 +69,8 @@ mod metrics;
 mod version_range;
 
 pub use config::{Config, Surface};
-pub use server::{Deps, Handle, Listener};
+pub use forwarded::{InvalidNetwork, Network};
+pub use listener::Listener;
+pub use server::{Deps, Handle};
+pub use throttle::{Rates, Throttle};
+pub use tls::{TlsError, TlsFiles};

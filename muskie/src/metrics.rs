@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     pub(crate) deleted_directories: AtomicU64,
     pub(crate) connections: AtomicU64,
     pub(crate) connections_refused: AtomicU64,
+    pub(crate) handshakes_failed: AtomicU64,
     pub(crate) copies_failed_on_read: AtomicU64,
     pub(crate) copies_failed_on_write: AtomicU64,
     pub(crate) panics: AtomicU64,
@@ -57,6 +58,7 @@ impl Default for Metrics {
             deleted_directories: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             connections_refused: AtomicU64::new(0),
+            handshakes_failed: AtomicU64::new(0),
             copies_failed_on_read: AtomicU64::new(0),
             copies_failed_on_write: AtomicU64::new(0),
             panics: AtomicU64::new(0),
@@ -151,6 +153,11 @@ impl Metrics {
                 "muskie_connections_refused_total",
                 "counter",
                 &self.connections_refused,
+            ),
+            (
+                "muskie_handshakes_failed_total",
+                "counter",
+                &self.handshakes_failed,
             ),
             (
                 "muskie_copies_failed_on_read_total",

@@ -3,6 +3,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame};
@@ -12,6 +13,8 @@ use tokio::time::Instant;
 
 use crate::errors::{Error, Result};
 use crate::pace::Pace;
+use crate::turnstile::Turn;
+use crate::uploads::{Place, Upload};
 
 /// A body that nobody wants is read up to here, so that the connection can go on.
 const DISCARD_BYTES_MAX: u64 = 64 << 10;
@@ -24,6 +27,10 @@ pub(crate) struct RequestBody {
     pace: Option<Pace>,
     received_bytes: u64,
     complete: bool,
+    /// Among those that are worked on; over when we begin to wait for the client.
+    turn: Option<Turn>,
+    /// The place it takes, if it is one of those that are counted.
+    upload: Option<Arc<Upload>>,
 }
 
 impl RequestBody {
@@ -35,7 +42,22 @@ impl RequestBody {
             pace: Some(pace),
             received_bytes: 0,
             complete,
+            turn: None,
+            upload: None,
         }
+    }
+
+    pub(crate) fn take_turn(&mut self, turn: Turn) {
+        self.turn = Some(turn);
+    }
+
+    pub(crate) fn end_turn(&mut self) {
+        self.turn = None;
+    }
+
+    /// From now on it is cut when somebody else has a better right to the place.
+    pub(crate) fn take_place(&mut self, place: &Place) {
+        self.upload = Some(place.upload());
     }
 
     /// Lets the client take its time.
@@ -59,19 +81,23 @@ impl RequestBody {
 
     /// The next bytes; `None` at the end. Errors: `UploadAbandoned` when the client is gone,
     /// `MalformedBody` when it sends what are no chunks, `UploadTimeout` when it sends nothing, or too
-    /// little, for too long. Cancel-safe.
+    /// little, for too long, `Throttled` when its place is needed. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
             if self.complete {
                 return Ok(None);
             }
-            match self.frame().await? {
+            self.end_turn();
+            match self.frame_unless_cut().await? {
                 None => self.complete = true,
                 Some(frame) => {
                     // Trailers mean nothing here.
                     let Ok(bytes) = frame.into_data() else {
                         continue;
                     };
+                    if let Some(upload) = &self.upload {
+                        upload.received(bytes.len());
+                    }
                     self.received_bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                     self.complete = self.incoming.is_end_stream();
                     if !bytes.is_empty() {
@@ -79,6 +105,20 @@ impl RequestBody {
                     }
                 }
             }
+        }
+    }
+
+    async fn frame_unless_cut(&mut self) -> Result<Option<Frame<Bytes>>> {
+        let Some(upload) = self.upload.clone() else {
+            return self.frame().await;
+        };
+        if upload.is_cut() {
+            return Err(Error::Throttled);
+        }
+        tokio::select! {
+            biased;
+            frame = self.frame() => frame,
+            () = upload.cut() => Err(Error::Throttled),
         }
     }
 

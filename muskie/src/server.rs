@@ -1,4 +1,4 @@
-//! The listener, its connections, and their end.
+//! The connections of all listeners, and their end.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -20,6 +20,7 @@ use libmanta::moray::Moray;
 use libmanta::{Clock, StorageId};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,8 +30,12 @@ use crate::client_stream::{ClientStream, ConnectionState, Patience};
 use crate::config::Config;
 use crate::descriptors;
 use crate::errors::{Error, Result};
-use crate::handler::{self, Admission};
+use crate::handler::{self, Admission, Origin};
+use crate::listener::{Door, Listener};
 use crate::metrics::Metrics;
+use crate::throttle::{Throttle, Throttling};
+use crate::tls::Tls;
+use crate::transport::Transport;
 use crate::uploads::Uploads;
 
 /// Longest head of a request, and most bytes buffered for a connection on their way in or out. Names may
@@ -62,36 +67,23 @@ impl fmt::Debug for Deps {
     }
 }
 
-/// A bound address that is not served yet. Connections wait in its backlog.
-#[derive(Debug)]
-pub struct Listener {
-    socket: TcpListener,
-    address: SocketAddr,
-}
-
-impl Listener {
-    /// Errors: whatever the system says about the address.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = TcpListener::bind(address).await?;
-        let address = socket.local_addr()?;
-        Ok(Self { socket, address })
-    }
-
-    #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Starts to serve. Must be called inside a tokio runtime.
-    #[must_use]
-    pub fn serve(self, config: Config, deps: Deps) -> Handle {
-        let server = Arc::new(Server::new(config, deps));
-        let accepting = tokio::spawn(accept(self.socket, server.clone()));
-        Handle {
-            server,
-            address: self.address,
-            accepting: tokio::sync::Mutex::new(Some(accepting)),
+pub(crate) fn start(first: Listener, others: Vec<Listener>, config: Config, deps: Deps) -> Handle {
+    let server = Arc::new(Server::new(config, deps));
+    let address = first.local_addr();
+    let mut tasks = JoinSet::new();
+    let mut tls = Vec::new();
+    for listener in std::iter::once(first).chain(others) {
+        if let Door::Tls(certificate) = &listener.door {
+            tasks.spawn(certificate.clone().watch(server.draining.clone()));
+            tls.push(certificate.clone());
         }
+        tasks.spawn(accept(listener.socket, listener.door, server.clone()));
+    }
+    Handle {
+        server,
+        address,
+        tls,
+        tasks: tokio::sync::Mutex::new(tasks),
     }
 }
 
@@ -99,7 +91,9 @@ impl Listener {
 pub struct Handle {
     server: Arc<Server>,
     address: SocketAddr,
-    accepting: tokio::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
+    tls: Vec<Arc<Tls>>,
+    /// Those that accept, and those that watch certificates.
+    tasks: tokio::sync::Mutex<JoinSet<()>>,
 }
 
 impl fmt::Debug for Handle {
@@ -116,15 +110,31 @@ impl Handle {
         self.address
     }
 
+    /// What may be asked of the store now.
+    #[must_use]
+    pub fn throttle(&self) -> Throttle {
+        Throttle::clone(&self.server.throttling.settings())
+    }
+
+    /// Counts from the next request on; requests that wait for their turn are called when there is room.
+    pub fn set_throttle(&self, throttle: Throttle) {
+        self.server.throttling.set(throttle);
+    }
+
+    /// Reads certificates again, also when their files look the same.
+    pub fn reload_tls(&self) {
+        self.tls.iter().for_each(|tls| tls.reload());
+    }
+
     /// Stops accepting, lets requests in flight end within `Config::shutdown_grace`, cuts the rest, and
     /// waits for writes that were already under way. Harmless when repeated.
     pub async fn shutdown(&self) {
         let server = &self.server;
         server.draining.cancel();
-        if let Some(accepting) = self.accepting.lock().await.take()
-            && accepting.await.is_err()
-        {
-            tracing::error!("the accept loop panicked");
+        while let Some(ended) = self.tasks.lock().await.join_next().await {
+            if ended.is_err() {
+                tracing::error!("a listener panicked");
+            }
         }
         server.connections.close();
         let grace = server.config.shutdown_grace;
@@ -162,6 +172,7 @@ pub(crate) struct Server {
     pub(crate) extra_metrics: Box<dyn Fn(&mut String) + Send + Sync>,
     pub(crate) metrics: Metrics,
     pub(crate) signatures: SignatureCache,
+    pub(crate) throttling: Throttling,
     pub(crate) uploads: Uploads,
     connection_permits: Arc<Semaphore>,
     refusal_permits: Arc<Semaphore>,
@@ -192,6 +203,7 @@ impl Server {
         Self {
             name,
             shark_by_id,
+            throttling: Throttling::new(config.throttle.clone()),
             uploads: Uploads::new(&config),
             connection_permits: Arc::new(Semaphore::new(descriptors::connections_max(&config))),
             refusal_permits: Arc::new(Semaphore::new(REFUSALS_MAX)),
@@ -231,7 +243,7 @@ impl Server {
     }
 }
 
-async fn accept(socket: TcpListener, server: Arc<Server>) {
+async fn accept(socket: TcpListener, door: Door, server: Arc<Server>) {
     let mut complained: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
@@ -239,7 +251,7 @@ async fn accept(socket: TcpListener, server: Arc<Server>) {
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, remote)) => admit(stream, remote, &server),
+            Ok((stream, remote)) => admit(stream, remote, &door, &server),
             Err(error) => {
                 // Descriptors ran out, or the client left before we came. Neither is worth spinning.
                 if complained.is_none_or(|at| at.elapsed() >= COMPLAINTS_APART) {
@@ -252,7 +264,7 @@ async fn accept(socket: TcpListener, server: Arc<Server>) {
     }
 }
 
-fn admit(stream: TcpStream, remote: SocketAddr, server: &Arc<Server>) {
+fn admit(stream: TcpStream, remote: SocketAddr, door: &Door, server: &Arc<Server>) {
     let (permit, admission) = match server.connection_permits.clone().try_acquire_owned() {
         Ok(permit) => (permit, Admission::Welcome),
         Err(_) => {
@@ -263,37 +275,58 @@ fn admit(stream: TcpStream, remote: SocketAddr, server: &Arc<Server>) {
             }
         }
     };
-    let server = server.clone();
+    let (server, door) = (server.clone(), door.clone());
     let tracker = server.connections.clone();
     tracker.spawn(async move {
         server.metrics.connections.fetch_add(1, Relaxed);
-        connection(stream, remote, &server, admission).await;
+        let origin = Origin {
+            remote,
+            secure: !matches!(door, Door::Insecure),
+            admission,
+        };
+        if let Some(transport) = greet(stream, &door, &server).await {
+            connection(transport, origin, &server).await;
+        }
         server.metrics.connections.fetch_sub(1, Relaxed);
         drop(permit);
     });
 }
 
-async fn connection(
-    stream: TcpStream,
-    remote: SocketAddr,
-    server: &Arc<Server>,
-    admission: Admission,
-) {
+/// What requests come through; `None` when the client is gone, or does not get through the handshake.
+async fn greet(stream: TcpStream, door: &Door, server: &Server) -> Option<Transport> {
     // A response must not wait for the acknowledgement of the one before it.
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(
-            error = &error as &dyn std::error::Error,
-            "connection is gone already"
-        );
-        return;
+        let error: &dyn std::error::Error = &error;
+        tracing::debug!(error, "connection is gone already");
+        return None;
     }
+    let Door::Tls(tls) = door else {
+        return Some(Transport::Plain(stream));
+    };
+    let greeting = tokio::time::timeout(server.config.handshake_timeout, tls.accept(stream));
+    let greeted = tokio::select! {
+        greeted = greeting => greeted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+        () = server.draining.cancelled() => return None,
+    };
+    match greeted {
+        Ok(stream) => Some(Transport::Tls(Box::new(stream))),
+        Err(error) => {
+            server.metrics.handshakes_failed.fetch_add(1, Relaxed);
+            let error: &dyn std::error::Error = &error;
+            tracing::debug!(error, "no TLS with this client");
+            None
+        }
+    }
+}
+
+async fn connection(transport: Transport, origin: Origin, server: &Arc<Server>) {
     let state = Arc::new(ConnectionState::default());
     let patience = Patience::from(&server.config);
-    let io = TokioIo::new(ClientStream::new(stream, state.clone(), patience));
+    let io = TokioIo::new(ClientStream::new(transport, state.clone(), patience));
     let service = service_fn(|request| {
         let (server, state) = (server.clone(), state.clone());
         async move {
-            let response = handler::handle(server, state, remote, admission, request).await;
+            let response = handler::handle(server, state, origin, request).await;
             Ok::<_, Infallible>(response)
         }
     });

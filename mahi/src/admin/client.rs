@@ -78,6 +78,16 @@ impl Client {
             .await
     }
 
+    /// One of the commands that do not concern accounts.
+    pub async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, ClientError> {
+        self.call(method, path, body).await
+    }
+
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,

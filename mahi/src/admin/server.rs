@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{AccountView, AddKey, CreateAccount, KeyView, Refusal, RemoveKey};
+use super::{AccountView, AddKey, CreateAccount, KeyView, Others, Refusal, RemoveKey};
 use crate::error::AccountError;
 use crate::service::{NewAccount, Service};
 
@@ -72,12 +72,21 @@ impl Drop for Handle {
     }
 }
 
-/// Serves `service` at `path`; what was there before is replaced. Must be called inside a tokio runtime.
-/// Errors: the socket cannot be made.
+/// Serves `service` at `path`, and nothing else. See [`serve_with`].
 pub fn serve(service: Arc<Service>, path: &Path) -> io::Result<Handle> {
+    serve_with(service, None, path)
+}
+
+/// Serves `service`, and `others`, at `path`; what was there before is replaced. Must be called inside a tokio runtime.
+/// Errors: the socket cannot be made.
+pub fn serve_with(
+    service: Arc<Service>,
+    others: Option<Others>,
+    path: &Path,
+) -> io::Result<Handle> {
     let listener = bind_private(path)?;
     let stop = CancellationToken::new();
-    let accepting = tokio::spawn(accept(listener, service, stop.clone()));
+    let accepting = tokio::spawn(accept(listener, Commands { service, others }, stop.clone()));
     let accepting = tokio::sync::Mutex::new(Some(accepting));
     Ok(Handle {
         path: path.to_owned(),
@@ -101,7 +110,14 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn accept(listener: UnixListener, service: Arc<Service>, stop: CancellationToken) {
+/// Who answers.
+#[derive(Clone)]
+struct Commands {
+    service: Arc<Service>,
+    others: Option<Others>,
+}
+
+async fn accept(listener: UnixListener, commands: Commands, stop: CancellationToken) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let connections = TaskTracker::new();
     loop {
@@ -116,9 +132,9 @@ async fn accept(listener: UnixListener, service: Arc<Service>, stop: Cancellatio
         match accepted {
             None => break,
             Some((Ok((stream, _)), permit)) => {
-                let (service, stop) = (service.clone(), stop.clone());
+                let (commands, stop) = (commands.clone(), stop.clone());
                 connections.spawn(async move {
-                    connection(stream, service, stop).await;
+                    connection(stream, commands, stop).await;
                     drop(permit);
                 });
             }
@@ -135,10 +151,10 @@ async fn accept(listener: UnixListener, service: Arc<Service>, stop: Cancellatio
     connections.wait().await;
 }
 
-async fn connection(stream: UnixStream, service: Arc<Service>, stop: CancellationToken) {
+async fn connection(stream: UnixStream, commands: Commands, stop: CancellationToken) {
     let handler = service_fn(|request| {
-        let service = service.clone();
-        async move { Ok::<_, Infallible>(answer(&service, request).await) }
+        let commands = commands.clone();
+        async move { Ok::<_, Infallible>(answer(&commands, request).await) }
     });
     let connection = http1::Builder::new()
         .header_read_timeout(None)
@@ -165,8 +181,8 @@ async fn connection(stream: UnixStream, service: Arc<Service>, stop: Cancellatio
     }
 }
 
-async fn answer(service: &Service, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    route(service, request)
+async fn answer(commands: &Commands, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    route(commands, request)
         .await
         .unwrap_or_else(|(status, refusal)| json(status, &refusal))
 }
@@ -174,7 +190,7 @@ async fn answer(service: &Service, request: Request<Incoming>) -> Response<Full<
 type Refused = (StatusCode, Refusal);
 
 async fn route(
-    service: &Service,
+    Commands { service, others }: &Commands,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Refused> {
     let method = request.method().clone();
@@ -209,6 +225,15 @@ async fn route(
             Ok(json(StatusCode::OK, &KeyView { fingerprint }))
         }
         _ => {
+            if let Some(others) = others
+                && let body = body(request).await?
+                && let Some(answer) = others(&method, &path, &body)
+            {
+                return match answer {
+                    Ok(document) => Ok(json(StatusCode::OK, &document)),
+                    Err(refusal) => Err((StatusCode::BAD_REQUEST, refusal)),
+                };
+            }
             let message = format!("{method} {path} is not a command");
             Err(refusal(StatusCode::NOT_FOUND, "NoSuchCommand", message))
         }
@@ -216,14 +241,19 @@ async fn route(
 }
 
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refused> {
-    let bad = |message: String| refusal(StatusCode::BAD_REQUEST, "BadRequest", message);
+    serde_json::from_slice(&body(request).await?).map_err(|error| bad_request(error.to_string()))
+}
+
+async fn body(request: Request<Incoming>) -> Result<Bytes, Refused> {
     let body = Limited::new(request.into_body(), BODY_BYTES_MAX);
-    let body = body
-        .collect()
-        .await
-        .map_err(|error| bad(error.to_string()))?
-        .to_bytes();
-    serde_json::from_slice(&body).map_err(|error| bad(error.to_string()))
+    match body.collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) => Err(bad_request(error.to_string())),
+    }
+}
+
+fn bad_request(message: String) -> Refused {
+    refusal(StatusCode::BAD_REQUEST, "BadRequest", message)
 }
 
 fn refuse(error: AccountError) -> Refused {

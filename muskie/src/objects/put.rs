@@ -173,7 +173,8 @@ async fn receive(
             md5: Md5::digest(b"").into(),
         });
     }
-    let _permit = server.uploads.admit(creator).ok_or(Error::Throttled)?;
+    let place = server.uploads.admit(creator).ok_or(Error::Throttled)?;
+    body.take_place(&place);
     let _counted = Counted::new(server);
     let length = match (body.length(), wishes.max_bytes) {
         (Some(length), _) => Length::Known(length),

@@ -320,6 +320,13 @@ impl Response {
         self
     }
 
+    /// Of a refusal.
+    #[track_caller]
+    pub(crate) fn code(&self) -> String {
+        let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
+        body["code"].as_str().unwrap().to_owned()
+    }
+
     /// Lines of a body, as JSON.
     pub(crate) fn rows(&self) -> Vec<serde_json::Value> {
         self.text()

@@ -27,6 +27,9 @@ struct Faults {
     /// Reading stops with an error at this offset of the object; `u64::MAX` is never.
     read_at: AtomicU64,
     panic_on_open: AtomicBool,
+    /// Opening waits as long as this is set.
+    hold_opens: AtomicBool,
+    opens_begun: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -149,6 +152,10 @@ impl Shark for Node {
             !self.0.faults.panic_on_open.load(Ordering::SeqCst),
             "told to panic"
         );
+        self.0.faults.opens_begun.fetch_add(1, Ordering::SeqCst);
+        while self.0.faults.hold_opens.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
         let at = range.start;
         let inner = self.0.inner.open(creator, object_id, range).await?;
         Ok(Box::new(FaultyReader {
@@ -322,6 +329,39 @@ async fn a_panic_is_an_error_of_one_request() {
     faults.panic_on_open.store(false, Ordering::SeqCst);
     assert_eq!(store.get("/alice/stor/o").await.text(), "x");
     assert_eq!(store.metric("muskie_panics_total").await, 1);
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_at_once_wait_for_a_turn_or_are_refused() {
+    let (store, faults) = with_faults_and(&[], |config| config.throttle.concurrency = 1).await;
+    store.put("/alice/stor/o", "hello").await.is(204);
+    faults.hold_opens.store(true, Ordering::SeqCst);
+    let first = store.get("/alice/stor/o");
+    let others = async {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        while faults.opens_begun.load(Ordering::SeqCst) == 0 {
+            assert!(tokio::time::Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        // Nobody may wait.
+        let message = "manta throttled this request";
+        let refused = store.get("/alice/stor/o").await;
+        refused.refused(503, "ThrottledError", message);
+        // One may: whichever of two comes first.
+        let mut throttle = store.handle.throttle();
+        throttle.queue_max = 1;
+        store.handle.set_throttle(throttle);
+        let ask = async || {
+            let answer = store.get("/alice/stor/o").await;
+            faults.hold_opens.store(false, Ordering::SeqCst);
+            answer.status
+        };
+        tokio::join!(ask(), ask())
+    };
+    let (first, (second, third)) = tokio::join!(first, others);
+    assert_eq!(first.text(), "hello");
+    assert_eq!((second.min(third), second.max(third)), (200, 503));
     store.stop().await;
 }
 

@@ -1,12 +1,13 @@
 //! Audit records, metrics, liveness.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::span;
 
-use crate::client::Request;
-use crate::store::start;
+use crate::client::{Request, Response};
+use crate::store::{Store, start};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ping_and_redirects_are_bare() {
@@ -90,13 +91,42 @@ impl tracing::Subscriber for Collector {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// Marks the requests of the test, because the collector hears those of all tests in the program.
+/// Hears all tests of the program, so requests are marked.
+static HEARD: LazyLock<Collector> = LazyLock::new(|| {
+    let collector = Collector::default();
+    tracing::subscriber::set_global_default(collector.clone()).unwrap();
+    collector
+});
+
 const MARK: (&str, &str) = ("x-test", "audited");
+
+fn records(mark: &str) -> Vec<serde_json::Value> {
+    let heard = HEARD.0.lock().unwrap().clone();
+    heard
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &serde_json::Value| line["req"]["headers"][MARK.0] == mark)
+        .collect()
+}
+
+/// Sends a request and waits for its record.
+pub(crate) async fn audited(store: &Store, request: Request) -> (Response, serde_json::Value) {
+    LazyLock::force(&HEARD);
+    let mark = uuid::Uuid::new_v4().to_string();
+    let response = request.header(MARK.0, &mark).send(store.address).await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(record) = records(&mark).pop() {
+            return (response, record);
+        }
+        assert!(tokio::time::Instant::now() < deadline, "it is not audited");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_is_audited() {
-    let collector = Collector::default();
-    tracing::subscriber::set_global_default(collector.clone()).unwrap();
+    LazyLock::force(&HEARD);
     let store = start().await;
     let request = |method: &str, path: &str| Request::new(method, path).header(MARK.0, MARK.1);
     let put = request("PUT", "/alice/stor/o?x=y").header("x-request-id", "one");
@@ -116,12 +146,7 @@ async fn every_request_is_audited() {
         .await
         .is(404);
     store.handle.shutdown().await;
-    let heard = collector.0.lock().unwrap().clone();
-    let lines: Vec<serde_json::Value> = heard
-        .iter()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .filter(|line: &serde_json::Value| line["req"]["headers"][MARK.0] == MARK.1)
-        .collect();
+    let lines = records(MARK.1);
     assert_eq!(lines.len(), 5, "{lines:#?}");
     let put = &lines[0];
     assert_eq!(put["_audit"], true);
@@ -135,7 +160,7 @@ async fn every_request_is_audited() {
     );
     assert_eq!(
         (&put["req_id"], &put["logicalRemoteAddress"]),
-        (&"one".into(), &"10.1.2.3".into())
+        (&"one".into(), &"127.0.0.1".into())
     );
     assert_eq!(put["req"]["url"], "/alice/stor/o?x=y");
     assert_eq!(put["req"]["caller"]["login"], "alice");

@@ -20,7 +20,7 @@ const ALICE_KEY: &str = "-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEICv/Jpo8RbbZtEvm9NqwXTuGZ5V7h+j0wqXGmIqw08vZ
 -----END PRIVATE KEY-----
 ";
-const POSEIDON_KEY: &str = "-----BEGIN PRIVATE KEY-----
+pub(crate) const POSEIDON_KEY: &str = "-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEIKybuhvpXxZ0jpSxlNItZ3/GUFn3vRFxMpV+Kr41jmtU
 -----END PRIVATE KEY-----
 ";
@@ -64,8 +64,27 @@ pub(crate) async fn start_with(configure: impl FnOnce(&mut Config)) -> Store {
     start_wrapped(configure, |shark| shark).await
 }
 
+/// How the store is reached.
+pub(crate) enum Door {
+    Plain,
+    Tls(muskie::TlsFiles),
+    Insecure,
+}
+
+pub(crate) async fn start_behind(door: Door, configure: impl FnOnce(&mut Config)) -> Store {
+    start_over(door, configure, |shark| shark).await
+}
+
 /// `wrap` may put something between the front door and each storage node.
 pub(crate) async fn start_wrapped(
+    configure: impl FnOnce(&mut Config),
+    wrap: impl Fn(Arc<dyn Shark>) -> Arc<dyn Shark>,
+) -> Store {
+    start_over(Door::Plain, configure, wrap).await
+}
+
+async fn start_over(
+    door: Door,
     configure: impl FnOnce(&mut Config),
     wrap: impl Fn(Arc<dyn Shark>) -> Arc<dyn Shark>,
 ) -> Store {
@@ -125,6 +144,11 @@ pub(crate) async fn start_wrapped(
     config.shutdown_grace = Duration::from_secs(5);
     configure(&mut config);
     let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let listener = match door {
+        Door::Plain => listener,
+        Door::Tls(files) => listener.with_tls(files).unwrap(),
+        Door::Insecure => listener.insecure(),
+    };
     let address = listener.local_addr();
     let sharks = makos.iter().map(|mako| wrap(mako.clone())).collect();
     let deps = Deps {

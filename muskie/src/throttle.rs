@@ -1,0 +1,379 @@
+//! How much may be asked for in a second: by everybody together, and by each.
+//!
+//! A rate of `n` lets `n` requests through at once and then one every `n`th of a second, so whoever is
+//! refused need never wait longer than a second. What is kept is one point in time for each rate and
+//! asker, and no more askers than [`ASKERS_MAX`]: beyond that the rest share one allowance.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::Method;
+use libmanta::AccountId;
+use tokio::time::Instant;
+
+use crate::errors::{Error, Result};
+use crate::router::Route;
+use crate::turnstile::{Turn, Turnstile};
+
+/// Some hundred bytes for each. Who has asked for nothing in the last second is not among them.
+const ASKERS_MAX: usize = 8192;
+
+const SECOND_NANOS: u64 = 1_000_000_000;
+
+/// What may be asked of a store. Zero is no limit. Changes take effect with the next request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Throttle {
+    /// Requests worked on at once, whoever they come from; those that wait for their client's bytes, or
+    /// for their client to take some, do not count.
+    pub concurrency: usize,
+    /// Requests that may wait for their turn; further ones are refused.
+    pub queue_max: usize,
+    /// All requests together.
+    pub all: Rates,
+    /// Those of one account, or of one address that says nothing about itself.
+    pub each: Rates,
+    /// By login, instead of `each`.
+    pub accounts: BTreeMap<String, Rates>,
+}
+
+/// Requests in a second, by class of operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// Of whatever class.
+    pub requests: u32,
+    /// `GET`, `HEAD`, `OPTIONS`.
+    pub reads: u32,
+    /// Everything else in the tree.
+    pub writes: u32,
+    /// What is asked of jobs, reading or not.
+    pub jobs: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    Read,
+    Write,
+    Job,
+}
+
+impl Class {
+    pub(crate) fn of(route: &Route, method: &Method) -> Self {
+        match (route, method) {
+            (Route::Jobs(_), _) => Self::Job,
+            (_, &Method::GET | &Method::HEAD | &Method::OPTIONS) => Self::Read,
+            _ => Self::Write,
+        }
+    }
+}
+
+impl Rates {
+    fn is_open(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn of(&self, class: Class) -> u32 {
+        match class {
+            Class::Read => self.reads,
+            Class::Write => self.writes,
+            Class::Job => self.jobs,
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Asker {
+    Account(AccountId),
+    Address(IpAddr),
+}
+
+impl Asker {
+    /// Whoever has one address of the sixth version has 2^64 of them.
+    pub(crate) fn address(address: IpAddr) -> Self {
+        Self::Address(match address {
+            IpAddr::V4(_) => address,
+            IpAddr::V6(v6) => {
+                let network = u128::from(v6) & !u128::from(u64::MAX);
+                IpAddr::V6(Ipv6Addr::from(network))
+            }
+        })
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Throttling {
+    turnstile: Arc<Turnstile>,
+    begun: Instant,
+    rated: Mutex<Rated>,
+}
+
+#[derive(Debug, Default)]
+struct Rated {
+    settings: Arc<Throttle>,
+    all: Meters,
+    askers: HashMap<Asker, Meters>,
+    /// Of those who are not among the askers, because these are too many.
+    others: Meters,
+}
+
+/// When the allowance of each rate is whole again, in nanoseconds since the start.
+#[derive(Clone, Copy, Debug, Default)]
+struct Meters {
+    requests: u64,
+    reads: u64,
+    writes: u64,
+    jobs: u64,
+}
+
+impl Throttling {
+    pub(crate) fn new(settings: Throttle) -> Self {
+        let throttling = Self {
+            turnstile: Arc::default(),
+            begun: Instant::now(),
+            rated: Mutex::default(),
+        };
+        throttling.set(settings);
+        throttling
+    }
+
+    pub(crate) fn set(&self, settings: Throttle) {
+        self.turnstile.set(settings.concurrency, settings.queue_max);
+        let mut rated = self.rated.lock().unwrap_or_else(PoisonError::into_inner);
+        rated.settings = Arc::new(settings);
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Throttle> {
+        let rated = self.rated.lock().unwrap_or_else(PoisonError::into_inner);
+        rated.settings.clone()
+    }
+
+    /// For the metrics.
+    pub(crate) fn render(&self, out: &mut String) {
+        let (inside, waiting) = self.turnstile.count();
+        for (name, value) in [
+            ("muskie_requests_inside", inside),
+            ("muskie_requests_waiting", waiting),
+        ] {
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "# TYPE {name} gauge\n{name} {value}");
+        }
+    }
+
+    /// Before anybody is known: waits until fewer requests are worked on.
+    pub(crate) async fn enter(&self, from: IpAddr) -> Result<Turn> {
+        let Asker::Address(from) = Asker::address(from) else {
+            return Err(Error::Internal);
+        };
+        self.turnstile.enter(from).await.ok_or(Error::Throttled)
+    }
+
+    /// `login` is that of an account.
+    pub(crate) fn check(&self, asker: Asker, login: Option<&str>, class: Class) -> Result<()> {
+        let now = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let mut rated = self.rated.lock().unwrap_or_else(PoisonError::into_inner);
+        match rated.take(asker, login, class, now) {
+            true => Ok(()),
+            false => Err(Error::Throttled),
+        }
+    }
+}
+
+impl Rated {
+    fn take(&mut self, asker: Asker, login: Option<&str>, class: Class, now: u64) -> bool {
+        let settings = self.settings.clone();
+        let own = login.and_then(|login| settings.accounts.get(login));
+        let each = own.unwrap_or(&settings.each);
+        if settings.all.is_open() && each.is_open() {
+            return true;
+        }
+        // What is refused for one reason does not count for another.
+        let mut all = self.all;
+        if !all.take(&settings.all, class, now) {
+            return false;
+        }
+        if !each.is_open() && !self.meters(asker, now).take(each, class, now) {
+            return false;
+        }
+        self.all = all;
+        true
+    }
+
+    fn meters(&mut self, asker: Asker, now: u64) -> &mut Meters {
+        if self.askers.len() >= ASKERS_MAX && !self.askers.contains_key(&asker) {
+            self.askers.retain(|_, meters| !meters.are_whole(now));
+            if self.askers.len() >= ASKERS_MAX {
+                return &mut self.others;
+            }
+        }
+        self.askers.entry(asker).or_default()
+    }
+}
+
+impl Meters {
+    fn take(&mut self, rates: &Rates, class: Class, now: u64) -> bool {
+        let of_class = match class {
+            Class::Read => &mut self.reads,
+            Class::Write => &mut self.writes,
+            Class::Job => &mut self.jobs,
+        };
+        let (Some(requests), Some(class)) = (
+            after(self.requests, rates.requests, now),
+            after(*of_class, rates.of(class), now),
+        ) else {
+            return false;
+        };
+        *of_class = class;
+        self.requests = requests;
+        true
+    }
+
+    /// Nothing is lost when they are forgotten.
+    fn are_whole(&self, now: u64) -> bool {
+        [self.requests, self.reads, self.writes, self.jobs]
+            .iter()
+            .all(|whole| *whole <= now)
+    }
+}
+
+/// When the allowance is whole again after one more request; `None` if there is none left.
+fn after(whole: u64, rate: u32, now: u64) -> Option<u64> {
+    let Some(apart) = SECOND_NANOS.checked_div(rate.into()) else {
+        return Some(whole);
+    };
+    let whole = whole.max(now) + apart.max(1);
+    (whole - now <= SECOND_NANOS).then_some(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALICE: Option<&str> = Some("alice");
+
+    fn rated(settings: Throttle) -> Rated {
+        Rated {
+            settings: Arc::new(settings),
+            ..Rated::default()
+        }
+    }
+
+    fn requests(requests: u32) -> Rates {
+        Rates {
+            requests,
+            ..Rates::default()
+        }
+    }
+
+    fn somebody() -> Asker {
+        Asker::Account(AccountId::random())
+    }
+
+    #[test]
+    fn a_rate_allows_a_second_at_once_and_then_comes_back() {
+        let mut rated = rated(Throttle {
+            each: requests(10),
+            ..Throttle::default()
+        });
+        let alice = somebody();
+        let mut take = |now| rated.take(alice, ALICE, Class::Read, now);
+        let start = 5 * SECOND_NANOS;
+        assert!((0..10).all(|_| take(start)));
+        assert!(!take(start));
+        assert!(!take(start + SECOND_NANOS / 10 - 1));
+        assert!(take(start + SECOND_NANOS / 10));
+        assert!(!take(start + SECOND_NANOS / 10));
+        // Being refused costs nothing: a second later everything is there again.
+        assert!((0..10).all(|_| take(start + 2 * SECOND_NANOS)));
+        assert!(!take(start + 2 * SECOND_NANOS));
+    }
+
+    #[test]
+    fn who_asks_much_does_not_take_it_from_others() {
+        let mut rated = rated(Throttle {
+            each: requests(2),
+            all: requests(100),
+            ..Throttle::default()
+        });
+        let (alice, bob) = (somebody(), Asker::address([10, 0, 0, 1].into()));
+        let let_in = (0..1000).filter(|_| rated.take(alice, ALICE, Class::Read, 0));
+        assert_eq!(let_in.count(), 2);
+        // What was refused to alice has not been taken from the allowance of all.
+        assert!(rated.take(bob, None, Class::Read, 0));
+        let crowd = (0..1000).filter(|_| rated.take(somebody(), None, Class::Read, 0));
+        assert_eq!(crowd.count(), 97);
+    }
+
+    #[test]
+    fn classes_are_counted_apart_and_together() {
+        let mut rated = rated(Throttle {
+            each: Rates {
+                requests: 5,
+                reads: 0,
+                writes: 2,
+                jobs: 1,
+            },
+            ..Throttle::default()
+        });
+        let alice = somebody();
+        let mut take = |class| rated.take(alice, ALICE, class, 0);
+        assert!(take(Class::Write) && take(Class::Write) && !take(Class::Write));
+        assert!(take(Class::Job) && !take(Class::Job));
+        assert!(take(Class::Read) && take(Class::Read) && !take(Class::Read));
+    }
+
+    #[test]
+    fn an_account_may_have_rates_of_its_own() {
+        let mut rated = rated(Throttle {
+            each: requests(1),
+            accounts: [("alice".to_owned(), requests(3))].into(),
+            ..Throttle::default()
+        });
+        let (alice, bob) = (somebody(), somebody());
+        let count = |rated: &mut Rated, who, login| {
+            (0..9)
+                .filter(|_| rated.take(who, login, Class::Read, 0))
+                .count()
+        };
+        assert_eq!(count(&mut rated, alice, ALICE), 3);
+        assert_eq!(count(&mut rated, bob, Some("bob")), 1);
+        // Lifted while running.
+        rated.settings = Arc::default();
+        assert_eq!(count(&mut rated, bob, Some("bob")), 9);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_crowd_shares() {
+        let mut rated = rated(Throttle {
+            each: requests(1),
+            ..Throttle::default()
+        });
+        let address = |n: u32| Asker::address(IpAddr::V4(n.into()));
+        let count = u32::try_from(ASKERS_MAX).unwrap();
+        assert!((0..count).all(|n| rated.take(address(n), None, Class::Read, 1)));
+        let more = (count..2 * count).filter(|n| rated.take(address(*n), None, Class::Read, 1));
+        assert_eq!(more.count(), 1);
+        assert_eq!(rated.askers.len(), ASKERS_MAX);
+        // Those who are known keep what is theirs, and a second later there is room.
+        assert!(!rated.take(address(0), None, Class::Read, 2));
+        assert!(rated.take(address(count), None, Class::Read, 2 + SECOND_NANOS));
+        assert_eq!(rated.askers.len(), 1);
+    }
+
+    #[test]
+    fn one_network_of_the_sixth_version_is_one_asker() {
+        let asker = |text: &str| Asker::address(text.parse().unwrap());
+        assert_eq!(asker("2001:db8::1"), asker("2001:db8::ffff:1"));
+        assert_ne!(asker("2001:db8::1"), asker("2001:db8:0:1::1"));
+        assert_ne!(asker("10.0.0.1"), asker("10.0.0.2"));
+    }
+
+    #[test]
+    fn extreme_rates_do_no_harm() {
+        for rate in [1, u32::MAX] {
+            let whole = after(u64::MAX / 2, rate, u64::MAX / 2).unwrap();
+            assert!(whole > u64::MAX / 2);
+        }
+    }
+}
