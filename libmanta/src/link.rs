@@ -17,13 +17,13 @@
 //!
 //! * [`Binding`] and [`Record`] are the two records; their methods are the steps, one atomic transaction
 //!   each. The shard loads, applies one method, stores.
-//! * [`Transfer`], [`Overwrite`], [`Lookup`], [`Emptying`], [`Running`] and [`Audit`] decide which step comes
-//!   next from the reply to the last one. The router runs them.
+//! * [`Transfer`], [`Overwrite`], [`Lookup`], [`Snapshot`], [`Emptying`], [`Running`] and [`Audit`] decide
+//!   which step comes next from the reply to the last one. The router runs them.
 //!
 //! A process may stop for ever between two steps. Nobody waits for it: whoever meets an entry that is being
 //! entered aborts that operation, unless it has committed, and goes on. It is never completed by others.
 //!
-//! What would surprise: two steps must never be sent twice with the same token, not even when the reply was
+//! What would surprise: three steps must never be sent twice with the same token, not even when the reply was
 //! lost ([`Step::may_repeat`]). Copies have no place here: wherever a version goes, its copies go. And a
 //! metadata update of a name is an overwrite as far as the protocol is concerned, or a rename that is under
 //! way would lose it. `link/model` checks all of this exhaustively, and shows that plausible simplifications
@@ -38,8 +38,12 @@ mod lookup;
 mod overwrite;
 mod record;
 mod resolve;
+mod snapshot;
 mod step;
 mod transfer;
+
+#[cfg(test)]
+mod model;
 
 pub use audit::{Audit, Finding};
 pub use binding::{Binding, Bound, Disposal, Kind, Over, Overwritten, Pin};
@@ -49,5 +53,6 @@ pub use here::{Here, Moved, rename_alone, transfer_here};
 pub use lookup::{Lookup, Seen};
 pub use overwrite::Overwrite;
 pub use record::{Committed, Dropped, Prepared, Record, Reference, Standing};
+pub use snapshot::{Snapshot, Value};
 pub use step::{IllegalReply, Next, Reply, Side, Step};
 pub use transfer::{Transfer, Transferred};

@@ -30,10 +30,10 @@ pub enum Emptied {
 
 /// Waits for the reply to its last step.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct Emptying(Waiting);
+pub struct Emptying(pub(super) Waiting);
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-enum Waiting {
+pub(super) enum Waiting {
     Child,
     Resolve(Resolve),
     /// How a name stands that a RENAME started from.

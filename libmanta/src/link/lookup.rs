@@ -21,10 +21,10 @@ pub enum Seen {
 
 /// A GET that waits for the reply to its last step.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct Lookup(Waiting);
+pub struct Lookup(pub(super) Waiting);
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-enum Waiting {
+pub(super) enum Waiting {
     Name,
     /// How the label of a linked name stands.
     Label(ObjectId),
@@ -36,10 +36,10 @@ enum Waiting {
 
 /// A binding of that kind, as it was read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-struct Entering {
-    object: ObjectId,
-    token: Token,
-    before: Option<Bound>,
+pub(super) struct Entering {
+    pub(super) object: ObjectId,
+    pub(super) token: Token,
+    pub(super) before: Option<Bound>,
 }
 
 impl Lookup {

@@ -7,10 +7,10 @@ use super::step::{IllegalReply, Next, Reply, Side, Step};
 
 /// A write of one name that waits for the reply to its last step. Losing it at any point is safe.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct Overwrite(Waiting);
+pub struct Overwrite(pub(super) Waiting);
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-enum Waiting {
+pub(super) enum Waiting {
     Write(Over),
     CutOff(Binding),
     Resolve(Resolve),

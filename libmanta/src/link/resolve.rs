@@ -8,13 +8,13 @@ use crate::namespace::Token;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub(super) struct Resolve {
     side: Side,
-    object: ObjectId,
-    token: Token,
-    waits_for: Waiting,
+    pub(super) object: ObjectId,
+    pub(super) token: Token,
+    pub(super) waits_for: Waiting,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-enum Waiting {
+pub(super) enum Waiting {
     Abort,
     Name,
 }

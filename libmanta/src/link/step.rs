@@ -129,13 +129,14 @@ impl IllegalReply {
 
 impl Step {
     /// Whether the step may be delivered more than once. A second `Prepare` would bring back a reference that
-    /// was called off; a second `Enter` would find a name missing again, and bind it to a reference that is
-    /// live until its errand is run.
+    /// was called off. A second `Pin` would replace a later pin, and hide that operation from whoever is
+    /// overwriting the source. A second `Enter` would find a name missing again, and bind it to a reference
+    /// that is live until its errand is run.
     #[must_use]
     pub const fn may_repeat(self) -> bool {
         !matches!(
             self,
-            Self::Prepare { .. } | Self::Enter { .. } | Self::Write { .. }
+            Self::Prepare { .. } | Self::Pin { .. } | Self::Enter { .. } | Self::Write { .. }
         )
     }
 }

@@ -25,22 +25,22 @@ pub enum Transferred {
 pub struct Transfer {
     kind: Kind,
     /// Fresh with each start.
-    token: Token,
-    waits_for: Waiting,
+    pub(super) token: Token,
+    pub(super) waits_for: Waiting,
 }
 
 /// What is being transferred.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-struct Claim {
-    object: ObjectId,
+pub(super) struct Claim {
+    pub(super) object: ObjectId,
     /// Of the source.
-    label: Token,
+    pub(super) label: Token,
     /// Of the copies in the record, as far as known.
-    version: u64,
+    pub(super) version: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-enum Waiting {
+pub(super) enum Waiting {
     Source,
     ResolveSource(Resolve),
     Prepare(Bound),

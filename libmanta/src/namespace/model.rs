@@ -472,8 +472,14 @@ impl State {
     }
 }
 
+impl Coordinator {
+    pub(crate) fn map_tokens(&mut self, map: &mut impl FnMut(Token) -> Token) {
+        self.waits_for.map_tokens(map);
+    }
+}
+
 impl Step {
-    fn map_tokens(&mut self, map: &mut impl FnMut(Token) -> Token) {
+    pub(crate) fn map_tokens(&mut self, map: &mut impl FnMut(Token) -> Token) {
         match self {
             Self::Insert { nonce: token }
             | Self::Settle {

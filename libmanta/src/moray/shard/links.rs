@@ -181,9 +181,9 @@ pub struct Enter {
 }
 
 /// A LINK or RENAME in one transaction, as a child of the target's directory, by a shard that holds both
-/// names: [`transfer_here`](crate::link::transfer_here) if it holds `record` and that is the object under the
-/// source; otherwise, for RENAME, [`rename_alone`](crate::link::rename_alone). Refuses what the steps would
-/// refuse.
+/// names: for RENAME, [`rename_alone`](crate::link::rename_alone) if that does it; otherwise
+/// [`transfer_here`](crate::link::transfer_here), if the shard would hold the record of the source's object.
+/// Refuses what the steps would refuse.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TransferHere {
     pub kind: Kind,
