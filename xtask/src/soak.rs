@@ -21,11 +21,17 @@ struct Part {
     settings: &'static [(&'static str, &'static str)],
 }
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     Part {
         name: "model",
         package: "libmanta",
         test: "namespace::model",
+        settings: &[("MODEL_SIZE", "large")],
+    },
+    Part {
+        name: "links",
+        package: "libmanta",
+        test: "link::model",
         settings: &[("MODEL_SIZE", "large")],
     },
     Part {

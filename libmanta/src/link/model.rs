@@ -22,9 +22,9 @@ use stateright::{Model, Property};
 use uuid::Uuid;
 
 use self::mutation::Mutation;
-use self::work::{Running, Work};
-use self::world::{Content, History, If, NAMES_MAX, Outcome, PROCESSES_MAX, World};
-use super::{Binding, Bound, Disposal, Errand, Record, Running as Runner, Side, Standing, Step};
+use self::work::Running;
+use self::world::{Content, History, If, NAMES_MAX, PROCESSES_MAX, World};
+use super::{Binding, Bound, Disposal, Errand, Record, Running as Runner, Standing, Step};
 use crate::ObjectId;
 use crate::namespace::{self, Mark, Slot, Token};
 
@@ -114,6 +114,7 @@ struct Name {
 }
 
 /// A row of some log.
+#[expect(clippy::large_enum_variant, reason = "most are errands")]
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 enum Row {
     Bytes {
@@ -136,7 +137,7 @@ struct Directory {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Process {
     Idle,
-    Running(Running),
+    Running(Box<Running>),
     Done,
 }
 

@@ -60,7 +60,7 @@ pub(super) enum Work {
 
 /// What a step came to.
 pub(super) enum Stepped {
-    On(Running),
+    On(Box<Running>),
     /// Start again.
     Again,
     Answer(Outcome),
@@ -170,16 +170,16 @@ impl Names {
     pub(super) fn step(&self, state: &mut State, index: usize) {
         let role = self.roles[index];
         let running = match &state.processes[index] {
-            Process::Running(running) => running.clone(),
+            Process::Running(running) => (**running).clone(),
             _ => self.start(state, role),
         };
         // In the state while it runs, so that tokens it holds are not taken for fresh.
-        state.processes[index] = Process::Running(running.clone());
+        state.processes[index] = Process::Running(Box::new(running.clone()));
         match self.take(state, role, running) {
             Stepped::On(running) => state.processes[index] = Process::Running(running),
             Stepped::Again => {
                 state.processes[index] = Process::Done;
-                state.processes[index] = Process::Running(self.start(state, role));
+                state.processes[index] = Process::Running(Box::new(self.start(state, role)));
             }
             Stepped::Answer(outcome) => {
                 let running: Vec<(usize, Role)> = (0..self.roles.len())
@@ -248,15 +248,15 @@ impl Names {
         match (next, &mut running.work) {
             (namespace::Next::Send(next, step), Work::Remove(coordinator, pending)) => {
                 (*coordinator, *pending) = (next, step);
-                Stepped::On(running)
+                Stepped::On(Box::new(running))
             }
             (namespace::Next::Send(coordinator, step), _) => {
                 running.inner = Some((coordinator, step));
-                Stepped::On(running)
+                Stepped::On(Box::new(running))
             }
             (namespace::Next::Again, Work::Remove(..)) => Stepped::Again,
             // The step begins once more, with a fresh token of the directory protocol.
-            (namespace::Next::Again, _) => Stepped::On(running),
+            (namespace::Next::Again, _) => Stepped::On(Box::new(running)),
             (namespace::Next::Answer(answer), Work::Remove(..)) => match answer {
                 namespace::Answer::Done => Stepped::Answer(Outcome::Done(None)),
                 namespace::Answer::NotFound | namespace::Answer::NotDirectory => {
@@ -268,7 +268,7 @@ impl Names {
                     }
                     let (coordinator, step) = Emptying::start();
                     running.work = Work::Emptying(coordinator, step);
-                    Stepped::On(running)
+                    Stepped::On(Box::new(running))
                 }
             },
             (namespace::Next::Answer(namespace::Answer::Done), _) => {
@@ -342,7 +342,7 @@ impl Names {
                 unreachable!("{role:?} has no such step in {state:?}")
             }
         }
-        Stepped::On(running)
+        Stepped::On(Box::new(running))
     }
 
     /// Steps that begin with a choice, or are everything.
@@ -357,7 +357,7 @@ impl Names {
             Role::Repair(name) => match state.read_for_repair(name) {
                 Some((bound, from)) => {
                     running.work = Work::Repair { bound, from };
-                    Stepped::On(running)
+                    Stepped::On(Box::new(running))
                 }
                 None => Stepped::Answer(Outcome::Done(None)),
             },
@@ -366,7 +366,7 @@ impl Names {
                     Next::Send(coordinator, step) => {
                         running.work = Work::Audit(coordinator, step);
                         running.memo.name = Some(reference.name);
-                        Stepped::On(running)
+                        Stepped::On(Box::new(running))
                     }
                     _ => Stepped::Answer(Outcome::Done(None)),
                 },
@@ -439,11 +439,11 @@ fn list(
             return Stepped::Answer(found(&page, &snapshot));
         }
     }
-    Stepped::On(Running::new(Work::Page {
+    Stepped::On(Box::new(Running::new(Work::Page {
         page,
         snapshot,
         unread,
-    }))
+    })))
 }
 
 fn found(page: &[Name], snapshot: &Snapshot) -> Outcome {
