@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::{Account, AccountId, Login, ObjectKey, UserId};
+use crate::{Account, AccountId, Login, UserId};
 
 pub use activate::{Activated, OPERATOR_ROLE, UnknownRole, activate};
 pub use authorize::{
@@ -118,23 +118,4 @@ pub enum InvalidToken {
     Malformed,
     #[error("the authentication token you provided has expired")]
     Expired,
-}
-
-/// What a caller wants with an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    Read,
-    Write,
-}
-
-/// The part of [`authorize`] that needs no roles: anyone reads `/public`; an owner and an operator do anything.
-/// `caller` is `None` for anonymous requests. A subuser is neither.
-#[must_use]
-pub fn allowed_without_roles(caller: Option<&Principal>, access: Access, key: &ObjectKey) -> bool {
-    if access == Access::Read && key.is_public() {
-        return true;
-    }
-    caller.is_some_and(|principal| {
-        principal.user.is_none() && (principal.operator || principal.account == key.owner())
-    })
 }

@@ -4,6 +4,7 @@
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
 
+use crate::access::Wanted;
 use crate::config::{Config, Surface};
 use crate::errors::{Error, Result};
 use crate::exchange::Exchange;
@@ -21,12 +22,22 @@ fn members(config: &Config) -> impl Iterator<Item = &'static str> {
     jobs.into_iter().chain(["public", "reports", "stor"])
 }
 
-pub(crate) fn handle(request: &Request<'_>, exchange: &mut Exchange) -> Result<Reply> {
-    let may = request.principal().is_some_and(|caller| {
-        caller.operator || (caller.user.is_none() && caller.account == request.owner.id)
-    });
-    if !may {
+pub(crate) async fn handle(request: &Request<'_>, exchange: &mut Exchange) -> Result<Reply> {
+    let owner = &request.owner;
+    if request.caller.is_none() {
         return Err(request.forbidden());
+    }
+    if !request.has_all_rights(owner) {
+        // It cannot be tagged, so this is about roles that need no tag.
+        let wanted = Wanted {
+            action: exchange.operation.name(),
+            owner,
+            path: &format!("/{}", owner.login),
+            public: false,
+            tags: &[],
+            overwrite: false,
+        };
+        request.check(wanted).await?;
     }
     if request.head.method != Method::GET && request.head.method != Method::HEAD {
         return Err(Error::RootDirectory {

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use httpsig::{Algorithm, Authorization, Fingerprint, ParseError};
-use libmanta::mahi::{ActingUser, Principal};
+use libmanta::mahi::{ActingUser, OPERATOR_ROLE, Principal};
 use libmanta::{Account, Timestamp};
 
 use crate::errors::{Error, Result};
@@ -325,15 +325,13 @@ impl Somebody {
 
     /// Whether a blocked owner does not concern them.
     fn may_be_operator(&self) -> bool {
-        self.user.is_none() && (self.account.operator || self.becomes_operator())
-    }
-
-    /// A member of `role-operators` who says so. Source: rest-api.md section 10.3.
-    pub(crate) fn becomes_operator(&self) -> bool {
-        let asks = match &self.asked {
+        let operator = match &self.asked {
             Asked::Stored(principal) => principal.operator,
-            Asked::Names(names) => names.as_deref().map(str::trim) == Some("_operator"),
+            Asked::Names(names) => {
+                !self.account.role_operator
+                    || names.as_deref().map(str::trim) == Some(OPERATOR_ROLE)
+            }
         };
-        self.user.is_none() && self.account.role_operator && asks
+        self.user.is_none() && operator && (self.account.operator || self.account.role_operator)
     }
 }

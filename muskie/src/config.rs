@@ -44,6 +44,8 @@ pub struct Config {
     /// Answer a browser's preflight from the rules stored with the entry although it is not signed. Then
     /// anyone can read those rules, wherever they are.
     pub cors_unsigned_preflight: bool,
+    /// Where the store is, for rules that ask.
+    pub region: Option<String>,
     /// Oldest `Date` a request may carry.
     pub request_age_max: Duration,
     /// Furthest the date of a signed request may be from our clock, either way.
@@ -95,6 +97,7 @@ impl Default for Config {
             chunked_bytes_max: 51_200 << 20,
             directory_entries_max: DIRECTORY_ENTRIES_MAX,
             cors_unsigned_preflight: false,
+            region: None,
             request_age_max: Duration::from_secs(600),
             clock_skew_max: Duration::from_secs(300),
             upload_stall: Duration::from_secs(45),

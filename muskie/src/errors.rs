@@ -129,7 +129,11 @@ pub(crate) enum Error {
         method: String,
         allow: &'static str,
     },
+    MissingPermission {
+        action: &'static str,
+    },
     MultiRange,
+    NoMatchingRoleTag,
     NoRoute {
         path: String,
     },
@@ -415,7 +419,17 @@ impl Error {
             Self::MethodNotAllowed { method, allow: _ } => {
                 A::new(405, "MethodNotAllowed", format!("{method} is not allowed"))
             }
+            Self::MissingPermission { action } => A::new(
+                403,
+                "MissingPermission",
+                format!("missing role allowing {action}"),
+            ),
             Self::MultiRange => A::new(501, "NotImplemented", "multi-range requests not supported"),
+            Self::NoMatchingRoleTag => A::new(
+                403,
+                "NoMatchingRoleTag",
+                "None of your active roles are present on the resource.",
+            ),
             Self::NoRoute { path } => {
                 A::new(404, "ResourceNotFound", format!("{path} does not exist"))
             }

@@ -30,6 +30,7 @@ use crate::router::{self, Route};
 use crate::server::Server;
 use crate::storage;
 use crate::throttle::{Asker, Class};
+use crate::tokens;
 
 /// Whether a connection is served or only told to come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +158,8 @@ async fn answer(
     };
     match route {
         Route::Plain(plain) => Ok(plain_routes::handle(plain, server)),
-        Route::Account => account_root::handle(&request, exchange),
+        Route::Account => account_root::handle(&request, exchange).await,
+        Route::CreateToken => tokens::create(&request, body).await,
         Route::Storage(verb) => storage::handle(&request, verb, exchange, body).await,
         Route::Jobs(route) => jobs::handle(&request, &route, exchange, body).await,
     }

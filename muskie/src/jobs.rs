@@ -8,11 +8,12 @@ use futures_core::stream::BoxStream;
 use futures_util::StreamExt as _;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode};
-use libmanta::mahi::{Access, Principal};
+use libmanta::mahi::Principal;
 use libmanta::marlin::{JobError, JobFilter, JobList, JobState, NewJob};
 use libmanta::moray::MakeDirectory;
-use libmanta::{AccountId, JobId, ObjectKey};
+use libmanta::{JobId, ObjectKey};
 
+use crate::access::Wanted;
 use crate::errors::{Error, Result};
 use crate::exchange::Exchange;
 use crate::job_definition;
@@ -21,6 +22,7 @@ use crate::query::Query;
 use crate::reply::Reply;
 use crate::request_body::RequestBody;
 use crate::response_body::{Content, CutShort};
+use crate::roles;
 use crate::router::{JobRoute, Live};
 use crate::storage::Request;
 
@@ -41,27 +43,24 @@ pub(crate) async fn handle(
     exchange: &mut Exchange,
     body: &mut RequestBody,
 ) -> Result<Reply> {
-    let owner = request.owner.id;
-    let area = key(request, owner, &["jobs"])?;
     match route {
         JobRoute::Create => {
-            request.check_access(Access::Write, &area)?;
+            check_access(request, "createjob", &["jobs"]).await?;
             create(request, body).await
         }
         JobRoute::List => {
-            request.check_access(Access::Read, &area)?;
+            check_access(request, "listjobs", &["jobs"]).await?;
             exchange.lists = true;
             list(request).await
         }
         JobRoute::Live { id, what } => {
-            let access = match what {
-                Live::AddInputs | Live::EndInput | Live::Cancel => Access::Write,
+            let action = match what {
+                Live::AddInputs | Live::EndInput | Live::Cancel => "managejob",
                 Live::Status | Live::Inputs | Live::Outputs | Live::Failures | Live::Errors => {
-                    Access::Read
+                    "getjob"
                 }
             };
-            // The area stands for the job: both belong to the same account.
-            request.check_access(access, &area)?;
+            check_access(request, action, &["jobs", id]).await?;
             let id = id.parse().map_err(|_| Error::NotFound {
                 path: request.path(),
             })?;
@@ -70,16 +69,53 @@ pub(crate) async fn handle(
     }
 }
 
-fn key(request: &Request<'_>, owner: AccountId, names: &[&str]) -> Result<ObjectKey> {
-    ObjectKey::new(owner, names.iter().copied()).map_err(|_| Error::InvalidResource {
+/// The roles that count are those of a directory, whether or not somebody removed it meanwhile.
+async fn check_access(request: &Request<'_>, action: &str, names: &[&str]) -> Result<()> {
+    if request.caller.is_none() {
+        return Err(request.forbidden());
+    }
+    if request.has_all_rights(&request.owner) {
+        return Ok(());
+    }
+    let key = ObjectKey::new(request.owner.id, names.iter().copied());
+    let key = key.map_err(|_| Error::InvalidResource {
         path: request.path(),
-    })
+    })?;
+    let entry = request.server.moray.lookup(&key).await?.entry;
+    request
+        .check_entry(action, &key, entry.as_ref(), false)
+        .await
+}
+
+/// What tasks store lies below the job's directory and carries the roles that are active now; a subuser who
+/// may not put things there would get a job that can only fail.
+async fn check_outputs(request: &Request<'_>) -> Result<()> {
+    let Some(caller) = request.caller.as_ref().filter(|c| !c.is_account()) else {
+        return Ok(());
+    };
+    let path = format!("/{}/jobs/{}/stor/x", request.owner.login, JobId::random());
+    for action in ["putobject", "putdirectory"] {
+        let wanted = Wanted {
+            action,
+            owner: &request.owner,
+            path: &path,
+            public: false,
+            tags: &caller.principal.roles,
+            overwrite: false,
+        };
+        if request.decide(wanted).await?.is_err() {
+            return Err(Error::MissingPermission { action });
+        }
+    }
+    Ok(())
 }
 
 async fn create(request: &Request<'_>, body: &mut RequestBody) -> Result<Reply> {
     let Some(caller) = request.principal() else {
         return Err(request.forbidden());
     };
+    check_outputs(request).await?;
+    let tags = roles::tags(request)?;
     let text = body.collect(DEFINITION_BYTES_MAX).await?;
     let images = &request.server.config.job_images;
     let definition = job_definition::parse(&text, caller.operator, images)?;
@@ -106,10 +142,11 @@ async fn create(request: &Request<'_>, body: &mut RequestBody) -> Result<Reply> 
             let make = |names: Vec<&str>| {
                 let key = ObjectKey::new(owner, names);
                 let (moray, mtime) = (&server.moray, server.clock.now());
+                let roles = tags.clone();
                 let path = &head.path;
                 async move {
                     let key = key.map_err(|_| Error::Internal)?;
-                    let (headers, roles) = (Vec::new(), Vec::new());
+                    let headers = Vec::new();
                     let make = MakeDirectory {
                         key,
                         mtime,

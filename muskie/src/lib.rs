@@ -30,6 +30,7 @@ mod query;
 mod router;
 mod routes;
 
+mod access;
 mod auth;
 mod errors;
 mod pace;
@@ -45,6 +46,7 @@ mod directories;
 mod listing;
 mod objects;
 mod storage;
+mod tokens;
 mod tree;
 
 mod conditions;

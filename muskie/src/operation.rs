@@ -8,6 +8,7 @@ pub(crate) enum Operation {
     Metrics,
     Redirect,
     CrossDomain,
+    CreateToken,
     GetAccount,
     HeadAccount,
     ChangeAccount,
@@ -92,7 +93,7 @@ const STORAGE: [[&str; 4]; 8] = [
     ],
 ];
 
-const OTHERS: [&str; 18] = [
+const OTHERS: [&str; 19] = [
     "unrouted",
     "ping",
     "metrics",
@@ -111,6 +112,7 @@ const OTHERS: [&str; 18] = [
     "getjobfailures",
     "getjoberrors",
     "crossdomain",
+    "createtoken",
 ];
 
 impl Operation {
@@ -137,6 +139,7 @@ impl Operation {
             Self::GetJobFailures => 15,
             Self::GetJobErrors => 16,
             Self::CrossDomain => 17,
+            Self::CreateToken => 18,
             Self::Storage(verb, area) => OTHERS.len() + verb as usize * 4 + area as usize,
         }
     }

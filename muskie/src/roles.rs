@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use http::header::HeaderName;
-use libmanta::mahi::{ActingUser, Held, Principal};
+pub(crate) use libmanta::mahi::ANONYMOUS_USER as ANONYMOUS;
+use libmanta::mahi::{self, ActingUser, Activated, Held, Principal, UnknownRole};
 use libmanta::{Account, Entry};
 use uuid::Uuid;
 
@@ -16,13 +17,13 @@ use crate::storage::Request;
 
 static ROLE_TAG: HeaderName = HeaderName::from_static("role-tag");
 
-/// The subuser that stands for everybody without a key.
-pub(crate) const ANONYMOUS: &str = "anonymous";
-
 /// Somebody with the roles they act in.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) principal: Principal,
+    pub(crate) account: Arc<Account>,
+    /// All their roles, active or not.
+    pub(crate) held: Arc<[Held]>,
     /// Stands for everybody without a key.
     pub(crate) anonymous: bool,
 }
@@ -45,7 +46,6 @@ impl Caller {
 
 /// Takes on the roles that were asked for.
 pub(crate) async fn activate(server: &Server, somebody: Somebody) -> Result<Caller> {
-    let becomes_operator = somebody.becomes_operator();
     let Somebody {
         account,
         user,
@@ -58,55 +58,32 @@ pub(crate) async fn activate(server: &Server, somebody: Somebody) -> Result<Call
     let principal = match asked {
         // Rights that were taken away since are taken from tokens too.
         Asked::Stored(principal) => Principal {
-            operator: principal.operator && (account.operator || becomes_operator),
+            operator: principal.operator
+                && user.is_none()
+                && (account.operator || account.role_operator),
             ..principal
         },
         Asked::Names(names) => {
-            let roles = if becomes_operator {
-                Vec::new()
-            } else {
-                choose(&held, names.as_deref(), user.is_some())?
-            };
+            let activated = mahi::activate(&account, user.as_ref(), &held, names.as_deref());
+            let Activated { operator, roles } = activated.map_err(unknown)?;
             Principal {
-                operator: user.is_none() && (account.operator || becomes_operator),
-                user,
+                operator,
                 roles,
+                user,
                 ..Principal::of(&account)
             }
         }
     };
     Ok(Caller {
         principal,
+        account,
+        held,
         anonymous: false,
     })
 }
 
-fn choose(held: &[Held], names: Option<&str>, is_user: bool) -> Result<Vec<Uuid>> {
-    let ids = |wanted: &dyn Fn(&Held) -> bool| -> Vec<Uuid> {
-        let wanted = held.iter().filter(|held| wanted(held));
-        wanted.map(|held| held.role.id).collect()
-    };
-    let names: Vec<&str> = names.map(split).unwrap_or_default();
-    match names.as_slice() {
-        [] => Ok(ids(&|held| held.default)),
-        ["*"] if is_user => Ok(ids(&|_| true)),
-        names => {
-            let mut active = Vec::new();
-            for name in names {
-                // Several accounts may have a role of that name, and then all of them are meant.
-                let found = ids(&|held| held.role.name == *name);
-                if found.is_empty() {
-                    return Err(Error::InvalidRole {
-                        name: (*name).to_owned(),
-                    });
-                }
-                active.extend(found);
-            }
-            active.sort_unstable();
-            active.dedup();
-            Ok(active)
-        }
-    }
+fn unknown(UnknownRole { name }: UnknownRole) -> Error {
+    Error::InvalidRole { name }
 }
 
 /// The owner's subuser for everybody without a key, if there is one.
@@ -115,17 +92,22 @@ pub(crate) async fn anonymous(server: &Server, owner: &Arc<Account>) -> Result<O
         return Ok(None);
     };
     let held = server.identity.held_roles(owner.id, Some(user.id)).await?;
+    let user = ActingUser {
+        id: user.id,
+        login: user.login.clone(),
+    };
+    let activated = mahi::activate(owner, Some(&user), &held, None);
+    let Activated { operator, roles } = activated.map_err(unknown)?;
     let principal = Principal {
-        operator: false,
-        roles: choose(&held, None, true)?,
-        user: Some(ActingUser {
-            id: user.id,
-            login: user.login.clone(),
-        }),
+        operator,
+        roles,
+        user: Some(user),
         ..Principal::of(owner)
     };
     Ok(Some(Caller {
         principal,
+        account: owner.clone(),
+        held,
         anonymous: true,
     }))
 }
@@ -170,60 +152,4 @@ pub(crate) async fn show(server: &Server, entry: &Entry, reply: &mut Reply) -> R
 fn split(list: &str) -> Vec<&str> {
     let names = list.split(',').map(str::trim);
     names.filter(|name| !name.is_empty()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use libmanta::AccountId;
-    use libmanta::mahi::Role;
-
-    use super::*;
-
-    fn held(name: &str, default: bool) -> Held {
-        let role = Role {
-            id: Uuid::new_v4(),
-            name: name.to_owned(),
-            account: AccountId::random(),
-            rules: Vec::new(),
-        };
-        Held {
-            role: Arc::new(role),
-            default,
-        }
-    }
-
-    #[test]
-    fn roles_are_chosen_by_name_or_by_default() {
-        let all = [
-            held("a", true),
-            held("b", false),
-            held("b", false),
-            held("c", true),
-        ];
-        let names = |names: Option<&str>, is_user| -> Result<Vec<&str>> {
-            let chosen = choose(&all, names, is_user)?;
-            let by_id = |id: &Uuid| all.iter().find(|held| held.role.id == *id).unwrap();
-            let mut names: Vec<_> = chosen
-                .iter()
-                .map(|id| by_id(id).role.name.as_str())
-                .collect();
-            names.sort_unstable();
-            Ok(names)
-        };
-        assert_eq!(names(None, true), Ok(vec!["a", "c"]));
-        assert_eq!(names(Some(" , "), true), Ok(vec!["a", "c"]));
-        assert_eq!(names(Some("a,b"), true), Ok(vec!["a", "b", "b"]));
-        assert_eq!(names(Some("c, c"), true), Ok(vec!["c"]));
-        assert_eq!(names(Some("*"), true), Ok(vec!["a", "b", "b", "c"]));
-        for (asked, is_user, name) in [
-            ("*", false, "*"),
-            ("*, a", true, "*"),
-            ("a, x, y", true, "x"),
-            ("A", true, "A"),
-            ("_operator", true, "_operator"),
-        ] {
-            let expected = Err(Error::InvalidRole { name: name.into() });
-            assert_eq!(names(Some(asked), is_user), expected, "{asked}");
-        }
-    }
 }

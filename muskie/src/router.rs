@@ -22,6 +22,8 @@ pub(crate) enum Route {
     Account,
     /// Anything in the tree.
     Storage(Verb),
+    /// `/:login/tokens`.
+    CreateToken,
     Jobs(JobRoute),
 }
 
@@ -78,6 +80,7 @@ fn resolve(goes: Goes, head: &Head, path: &[&str]) -> Result<(Operation, Route)>
         Goes::CrossDomain => (Operation::CrossDomain, Route::Plain(Plain::CrossDomain)),
         Goes::Account => (account(&head.method), Route::Account),
         Goes::Storage(area) => storage(head, area),
+        Goes::CreateToken => (Operation::CreateToken, Route::CreateToken),
         Goes::JobsDirectory if asks_for_live_jobs(head) => {
             (Operation::ListJobs, Route::Jobs(JobRoute::List))
         }
@@ -276,7 +279,6 @@ mod tests {
         for path in [
             "/9bad/stor",
             "/a/stor",
-            "/al/tokens",
             "/al/uploads/x",
             "/al/%73tor",
             "/_x",

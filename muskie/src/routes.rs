@@ -34,6 +34,7 @@ pub(crate) enum Goes {
     /// The directory of jobs, or with certain parameters a list of those that live.
     JobsDirectory,
     CreateJob,
+    CreateToken,
     Live(Live),
 }
 
@@ -113,6 +114,7 @@ static LINES: &[Line] = &[
             ("PUT", Goes::Account),
         ],
     ),
+    line("/{login}/tokens", &[("POST", Goes::CreateToken)]),
     line("/{login}/stor", &storage(Area::Stor)),
     line("/{login}/stor/{path}", &storage(Area::Stor)),
     line("/{login}/public", &storage(Area::Public)),

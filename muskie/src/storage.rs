@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use libmanta::mahi::{Access, Principal, allowed_without_roles};
+use libmanta::mahi::Principal;
 use libmanta::moray::{Lookup, Parent};
 use libmanta::{Account, Entry, ObjectKey, Root};
 
@@ -71,27 +71,6 @@ impl Request<'_> {
             path: self.path(),
         }
     }
-
-    /// Whether the caller may touch what `key` names.
-    pub(crate) fn check_access(&self, access: Access, key: &ObjectKey) -> Result<()> {
-        if allowed_without_roles(self.principal(), access, key) {
-            Ok(())
-        } else {
-            Err(self.forbidden())
-        }
-    }
-
-    /// Whether a directory that is found on the way through a tree may be read.
-    pub(crate) fn may_list(&self) -> impl Fn(&Entry) -> bool + Send + Sync + use<> {
-        let principal = self.principal().cloned();
-        move |entry| allowed_without_roles(principal.as_ref(), Access::Read, &entry.key)
-    }
-
-    /// Whether an entry that is found on the way through a tree may be removed.
-    pub(crate) fn may_remove(&self) -> impl Fn(&Entry) -> bool + Send + Sync + use<> {
-        let principal = self.principal().cloned();
-        move |entry| allowed_without_roles(principal.as_ref(), Access::Write, &entry.key)
-    }
 }
 
 pub(crate) async fn handle(
@@ -102,34 +81,28 @@ pub(crate) async fn handle(
 ) -> Result<Reply> {
     let path = &request.head.path;
     let key = path.key(request.owner.id)?;
-    let access = match verb {
-        Verb::Get | Verb::Head => Access::Read,
-        Verb::Delete
-        | Verb::PutObject
-        | Verb::PutDirectory
-        | Verb::PutMetadata
-        | Verb::PutLink
-        | Verb::Options => Access::Write,
-    };
     let preflight = verb == Verb::Options && request.caller.is_none();
     if preflight && request.server.config.cors_unsigned_preflight {
         return cors::unsigned_preflight(request, &key).await;
     }
-    // Strangers do not learn what exists.
-    if request.caller.is_none() {
-        request.check_access(access, &key)?;
+    // Strangers do not learn what exists, unless it is public, or the owner lets them be somebody.
+    let reads = matches!(verb, Verb::Get | Verb::Head);
+    if request.caller.is_none() && !(reads && key.is_public()) {
+        return Err(request.forbidden());
     }
     let Lookup { entry, parent } = request.server.moray.lookup(&key).await?;
     exchange.found(entry.as_ref());
     let target = Target { key, entry, parent };
     check_existence(request, verb, &target)?;
-    request.check_access(access, &target.key)?;
+    request
+        .check_target(verb, exchange.operation, &target)
+        .await?;
     match verb {
         Verb::Get if target.is_directory() && tree::is_asked_for(&request.head.query) => {
             tree::list::handle(request, target, exchange).await
         }
         Verb::Delete if target.is_directory() && tree::is_asked_for(&request.head.query) => {
-            tree::remove::handle(request, target, exchange)
+            tree::remove::handle(request, target, exchange).await
         }
         Verb::Get | Verb::Head if target.is_directory() => {
             listing::handle(request, target, exchange).await

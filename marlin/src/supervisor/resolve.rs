@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use libmanta::mahi::{Access, Principal, allowed_without_roles};
-use libmanta::{AccountId, ObjectId, ObjectKey, Root, StorageId};
+use libmanta::mahi::{
+    ANONYMOUS_USER, Caller, Conditions, Context, IdentityError, Principal, Resource, authorize,
+};
+use libmanta::{Account, AccountId, Entry, ObjectId, ObjectKey, Root, StorageId};
 
 use crate::config::Deps;
 use crate::record::{ErrorCode, TaskError};
@@ -55,11 +57,7 @@ pub(crate) async fn resolve(
         let message = format!("objects of type \"directory\" are not supported: \"{name}\"");
         return Err(TaskError::new(ErrorCode::InvalidArgument, message));
     };
-    let caller = Principal {
-        from_job: true,
-        ..principal.clone()
-    };
-    if !allowed_without_roles(Some(&caller), Access::Read, &key) {
+    if !may_read(deps, principal, &account, &key, &entry).await? {
         let message = format!("permission denied: \"{name}\"");
         return Err(TaskError::new(ErrorCode::Authorization, message));
     }
@@ -70,6 +68,71 @@ pub(crate) async fn resolve(
         copies: object.copies.as_slice().into(),
         name,
     })
+}
+
+/// Decides as the front door would for a `GET` from inside the job, in the roles that were active when the
+/// job was made, as they are now.
+async fn may_read(
+    deps: &Deps,
+    principal: &Principal,
+    owner: &Account,
+    key: &ObjectKey,
+    entry: &Entry,
+) -> Result<bool, TaskError> {
+    let internal = |error: IdentityError| {
+        tracing::warn!(%error, "input not resolved");
+        TaskError::internal()
+    };
+    let identity = &deps.identity;
+    let user = principal.user.as_ref().map(|user| user.id);
+    let account = identity.account_by_id(principal.account).await;
+    let Some(account) = account.map_err(internal)? else {
+        return Ok(false);
+    };
+    let held = identity.held_roles(account.id, user).await;
+    let held = held.map_err(internal)?;
+    let anonymous = match owner.users.get(ANONYMOUS_USER) {
+        None => None,
+        Some(user) => {
+            let held = identity.held_roles(owner.id, Some(user.id)).await;
+            Some(held.map_err(internal)?)
+        }
+    };
+    let mut path = format!("/{}", owner.login);
+    for name in key.names() {
+        path.push('/');
+        path.push_str(name);
+    }
+    let conditions = Conditions {
+        method: "GET",
+        time: deps.clock.now(),
+        overwrite: false,
+        region: None,
+        source_ip: None,
+        user_agent: None,
+    };
+    let principal = Principal {
+        from_job: true,
+        operator: principal.operator && (account.operator || account.role_operator),
+        ..principal.clone()
+    };
+    let decided = authorize(&Context {
+        caller: Some(Caller {
+            account: &account,
+            principal: &principal,
+            held: &held,
+        }),
+        owner,
+        action: "getobject",
+        resource: Resource {
+            path: &path,
+            public: key.is_public(),
+            roles: &entry.roles,
+        },
+        conditions: &conditions,
+        anonymous: anonymous.as_deref(),
+    });
+    Ok(decided.is_ok())
 }
 
 fn not_found(message: String) -> TaskError {

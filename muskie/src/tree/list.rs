@@ -40,9 +40,10 @@ pub(crate) async fn handle(
     let marker = value(query, "marker", |text| below(text, login, &target.key))?;
     exchange.lists = true;
     exchange.found(target.entry.as_ref());
+    let judge = request.judge(&request.owner).await?;
     let walk = Walk {
         moray: request.server.moray.clone(),
-        rights: Box::new(request.may_list()),
+        rights: Box::new(move |entry| judge.may_list(entry)),
         filter,
         left: left.unwrap_or(u64::MAX),
         login: login.to_owned(),

@@ -37,7 +37,7 @@ const TURNS_MAX: u32 = 16;
 const TRIES_MAX: u32 = 7;
 const PAUSE: Duration = Duration::from_millis(50);
 
-pub(crate) fn handle(
+pub(crate) async fn handle(
     request: &Request<'_>,
     target: Target,
     exchange: &mut Exchange,
@@ -49,9 +49,10 @@ pub(crate) fn handle(
         });
     }
     exchange.found(target.entry.as_ref());
+    let judge = request.judge(&request.owner).await?;
     let removal = Removal {
         server: request.server.clone(),
-        rights: Box::new(request.may_remove()),
+        rights: Box::new(move |entry| judge.may_remove(entry)),
         login: request.owner.login.to_string(),
         frames: vec![Frame::new(target.key)],
         objects: 0,

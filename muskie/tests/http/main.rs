@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 mod client;
+mod people;
 mod store;
 mod trees;
 
@@ -16,11 +17,15 @@ mod cors;
 mod directories;
 mod doors;
 mod faults;
+mod job_rights;
 mod jobs;
 mod listings;
 mod objects;
 mod observability;
 mod presigned;
 mod ranges;
+mod rights;
+mod role_tags;
 mod surface;
 mod throttles;
+mod tokens;

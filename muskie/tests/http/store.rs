@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use testkit::jobs::MemJobs;
 
 use crate::client::{Request, Response};
+use crate::people::People;
 
 const ALICE_KEY: &str = "-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEICv/Jpo8RbbZtEvm9NqwXTuGZ5V7h+j0wqXGmIqw08vZ
@@ -32,6 +33,14 @@ pub(crate) struct User {
 }
 
 impl User {
+    /// Somebody else with the same key.
+    pub(crate) fn named(&self, login: &'static str) -> Self {
+        let pem = [ALICE_KEY, POSEIDON_KEY];
+        let mut keys = pem.map(|pem| PrivateKey::parse(pem).unwrap()).into_iter();
+        let key = keys.find(|key| key.public() == self.key.public()).unwrap();
+        Self { login, key }
+    }
+
     pub(crate) fn key_id(&self) -> String {
         format!(
             "/{}/keys/{}",
@@ -49,6 +58,9 @@ pub(crate) struct Store {
     /// Lets commits of metadata fail.
     pub(crate) commits: moray::CommitFaults,
     pub(crate) identity: Arc<Service>,
+    /// What the front door sees of it.
+    pub(crate) people: Arc<People>,
+    pub(crate) moray: Arc<Router>,
     pub(crate) jobs: Arc<MemJobs>,
     pub(crate) alice: User,
     pub(crate) bob: User,
@@ -136,6 +148,7 @@ async fn start_over(
             .await
             .unwrap();
     }
+    let people = Arc::new(People::new(identity.clone()));
     let jobs = Arc::new(MemJobs::new(clock.clone()));
     let mut config = Config {
         server_name: "front.test".into(),
@@ -154,7 +167,7 @@ async fn start_over(
     let deps = Deps {
         moray: moray.clone(),
         sharks,
-        identity: identity.clone(),
+        identity: people.clone(),
         jobs: jobs.clone(),
         clock,
         extra_metrics: Box::new(|text| text.push_str("extra_total 1\n")),
@@ -166,6 +179,8 @@ async fn start_over(
         makos,
         commits,
         identity,
+        people,
+        moray,
         jobs,
         alice,
         bob,

@@ -1,0 +1,37 @@
+//! `POST /:login/tokens`: a token with which its bearer acts as the caller does now, in the same roles, until
+//! it expires. Source: rest-api.md section 9.6.
+
+use http::StatusCode;
+
+use crate::access::Wanted;
+use crate::errors::Result;
+use crate::reply::Reply;
+use crate::request_body::RequestBody;
+use crate::storage::Request;
+
+pub(crate) async fn create(request: &Request<'_>, body: &mut RequestBody) -> Result<Reply> {
+    let owner = &request.owner;
+    if !request.has_all_rights(owner) {
+        let path = format!("/{}", owner.login);
+        let wanted = Wanted {
+            action: "createtoken",
+            owner,
+            path: &path,
+            public: false,
+            tags: &[],
+            overwrite: false,
+        };
+        request.check(wanted).await?;
+    }
+    let Some(caller) = request.principal() else {
+        return Err(request.forbidden());
+    };
+    body.discard().await?;
+    let token = request.server.identity.mint_token(caller);
+    let document = serde_json::json!({ "token": token }).to_string();
+    Ok(Reply::document(
+        StatusCode::CREATED,
+        "application/json",
+        document,
+    ))
+}
