@@ -140,6 +140,11 @@ fn reload(store: &Store, config: &mut Config, source: &Source) {
             config.throttle = new.throttle;
             tracing::info!("settings read again");
         }
-        Err(error) => tracing::error!("the settings stay as they are: {error:#}"),
+        Err(error) => {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "the settings stay as they are"
+            );
+        }
     }
 }

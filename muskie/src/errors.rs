@@ -213,7 +213,7 @@ impl Answer {
 
     /// The versions disagree about one code.
     pub(crate) fn on(mut self, surface: Surface) -> Self {
-        if self.code == RANGE_NOT_SATISFIABLE && surface == Surface::Manta {
+        if self.code == "RangeNotSatisfiable" && surface == Surface::Manta {
             self.code = "RequestedRangeNotSatisfiable";
         }
         self
@@ -230,8 +230,6 @@ impl Answer {
         String::from_utf8(body).unwrap_or_default()
     }
 }
-
-const RANGE_NOT_SATISFIABLE: &str = "RangeNotSatisfiable";
 
 const ALGORITHMS: &str = "RSA-SHA1, RSA-SHA256, RSA-SHA384, RSA-SHA512, DSA-SHA1, DSA-SHA256, \
      ECDSA-SHA256, ECDSA-SHA384, ECDSA-SHA512, ED25519-SHA512";
@@ -462,7 +460,7 @@ impl Error {
                 "QueryParameterForbidden",
                 format!("Use of these query parameters is restricted to operators: {parameters}"),
             ),
-            Self::RangeNotSatisfiable { size_bytes: _ } => A::new(416, RANGE_NOT_SATISFIABLE, ""),
+            Self::RangeNotSatisfiable { size_bytes: _ } => A::new(416, "RangeNotSatisfiable", ""),
             Self::RequestExpired { date } => A::new(
                 400,
                 "RequestExpired",

@@ -70,6 +70,9 @@ mod latin1;
 mod metrics;
 mod version_range;
 
+#[cfg(test)]
+mod openapi;
+
 pub use config::{Config, Surface};
 pub use forwarded::{InvalidNetwork, Network};
 pub use listener::Listener;

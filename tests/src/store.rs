@@ -367,6 +367,13 @@ impl Store {
         Ok(values.sum())
     }
 
+    /// Changes a line of the configuration file and tells the store to read it.
+    pub fn reconfigure(&mut self, line: &str) -> Result<()> {
+        self.launch = self.launch.clone().setting(line);
+        fs::write(&self.config, self.launch.settings.join("\n")).context("write the settings")?;
+        signal(self.pid(), Signal::HUP)
+    }
+
     /// SIGKILL, and waits until the process is gone.
     pub fn kill(&mut self) -> Result<()> {
         let tree = machine::process_tree(self.pid());
@@ -490,7 +497,8 @@ fn address_of(ready: &Value) -> Result<SocketAddr> {
     let url = ready["url"].as_str().context("the ready line has a url")?;
     let address = url
         .strip_prefix("http://")
-        .context("the url begins with http://")?;
+        .or_else(|| url.strip_prefix("https://"))
+        .context("the url begins with http:// or https://")?;
     address
         .trim_end_matches('/')
         .parse()

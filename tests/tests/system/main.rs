@@ -6,6 +6,7 @@ mod commands_trees;
 mod completion;
 mod concurrency;
 mod crash_replay;
+mod doors;
 mod hostile;
 mod jobs;
 mod kill_nine;
