@@ -50,7 +50,7 @@ pub use lines::Lines;
 pub use listing::{Entry, EntryKind, ListOptions, Listing, SortBy};
 pub use path::{InvalidPath, encode_path, encode_segment, resolve_path};
 pub use proxy::Proxy;
-pub use recursive::{Removal, RemovalProgress, TreeEntry, TreeFilter, TreeListing};
+pub use recursive::{Removal, RemovalReport, Removed, TreeEntry, TreeFilter, TreeListing};
 pub use signer::{Auth, Signer, SignerError};
 pub use tls::TlsOptions;
 pub use uploads::{PART_BYTES_MIN, PARTS_MAX, Part, Upload, UploadOptions, UploadState};

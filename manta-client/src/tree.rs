@@ -12,11 +12,14 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::listing::{Entry, EntryKind, ListOptions};
 use crate::path::resolve_path;
+use crate::recursive::RemovalReport;
 
 /// Somebody may add entries to a tree while it is being removed, but not for ever.
 const ROUNDS_MAX: usize = 16;
 /// Entries of one directory that are deleted together; just short of a page, so that one is enough.
 const BATCH: usize = 1000;
+/// A connection that breaks this often is not going to carry the report.
+const REPEATS_MAX: u32 = 5;
 
 impl Client {
     /// Creates a directory and every one above it that is missing. The headers go to all of them.
@@ -38,13 +41,48 @@ impl Client {
         Ok(())
     }
 
-    /// Deletes a directory and everything in it, from the bottom up, at most `parallel` requests at once.
-    /// The first error ends it, and what was deleted stays deleted.
-    pub async fn remove_tree(&self, path: &str, parallel: usize) -> Result<(), Error> {
+    /// Deletes a directory and everything in it: by one request where the server can, otherwise from the
+    /// bottom up, at most `parallel` requests at once. What was deleted stays deleted.
+    ///
+    /// `report` hears how far the server is, and which entries it keeps; those are no errors here.
+    pub async fn remove_tree(
+        &self,
+        path: &str,
+        parallel: usize,
+        mut report: impl FnMut(RemovalReport),
+    ) -> Result<(), Error> {
         let path = resolve_path(path, self.account())?;
+        let mut broken = 0;
+        loop {
+            match self.remove_by_server(&path, &mut report).await {
+                // Asking again goes on, and when all is gone it was done.
+                Err(Error::Broken(_)) if broken < REPEATS_MAX => broken += 1,
+                Err(error) if error.is_not_found() && broken > 0 => return Ok(()),
+                // It cannot, or this is a directory that is to be emptied and stays.
+                Err(error)
+                    if error.is_code("DirectoryNotEmpty")
+                        || error.is_code("OperationNotAllowedOnRootDirectory") =>
+                {
+                    break;
+                }
+                other => return other,
+            }
+        }
         let turns = Arc::new(Semaphore::new(parallel.max(1)));
         // An entry can be named `..`: it is that entry that goes, not the directory above.
         self.exact().remove_below(path, turns).await
+    }
+
+    async fn remove_by_server(
+        &self,
+        path: &str,
+        report: &mut impl FnMut(RemovalReport),
+    ) -> Result<(), Error> {
+        let mut removal = self.exact().delete_tree(path).await?;
+        while let Some(said) = removal.next().await? {
+            report(said);
+        }
+        Ok(())
     }
 
     /// A directory is listed anew until it can be deleted.

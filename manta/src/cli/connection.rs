@@ -123,6 +123,11 @@ impl Connection {
         roles.filter(|role| !role.is_empty())
     }
 
+    /// Whether requests act as the account itself, which may do anything in its own tree.
+    pub(super) fn acts_as_account(&self) -> bool {
+        given(&self.subuser).is_none() && !is_on("MANTA_NO_AUTH")
+    }
+
     /// The account whose tree `~~` is.
     pub(super) fn account(&self) -> Option<&str> {
         given(&self.account)

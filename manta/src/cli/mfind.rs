@@ -5,7 +5,9 @@
 use std::num::NonZeroUsize;
 
 use clap::Parser;
-use manta_client::{Client, Entry, EntryKind, Error, Found, Info, WalkOptions, resolve_path};
+use manta_client::{
+    Client, Entry, EntryKind, Error, Found, Info, TreeFilter, WalkOptions, resolve_path,
+};
 use regex::Regex;
 
 use super::command::Command;
@@ -108,6 +110,9 @@ impl Search<'_> {
                 .options
                 .maxdepth
                 .map_or(usize::MAX, |depth| depth.saturating_sub(1)),
+            by_server: self
+                .may_ask_server(client, &starts)
+                .then(|| self.options.filter()),
         };
         let mut walk = client.walk(starts, options);
         while self.left > 0 {
@@ -118,6 +123,14 @@ impl Search<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A server that walks does not say what it left out because the caller may not see it. That cannot
+    /// be where the caller owns everything.
+    fn may_ask_server(&self, client: &Client, starts: &[String]) -> bool {
+        let own = format!("/{}/", client.account());
+        self.options.connection.acts_as_account()
+            && starts.iter().all(|start| start.starts_with(&own))
     }
 
     fn visit(&mut self, found: &Found) -> Result<(), Failure> {
@@ -161,6 +174,24 @@ impl Search<'_> {
 }
 
 impl Arguments {
+    /// What the server need not send. All of it is looked at again here.
+    fn filter(&self) -> TreeFilter {
+        TreeFilter {
+            kind: self.kind.map(|kind| match kind {
+                Kind::D => EntryKind::Directory,
+                Kind::O => EntryKind::Object,
+            }),
+            name: self.name.as_ref().map(|name| name.as_str().to_owned()),
+            // A size is no condition for directories here.
+            size_min: self.size.filter(|_| self.kind == Some(Kind::O)),
+            depth_min: self
+                .mindepth
+                .and_then(|depth| u64::try_from(depth).ok())
+                .map(|depth| depth + 1),
+            ..TreeFilter::default()
+        }
+    }
+
     fn wants(&self, entry: &Entry, depth: usize) -> bool {
         depth >= self.mindepth.unwrap_or(0)
             && depth <= self.maxdepth.unwrap_or(usize::MAX)

@@ -1,10 +1,11 @@
 //! `mrm`: delete objects, or directories with everything in them.
 
+use std::io::{self, IsTerminal as _};
 use std::num::NonZeroUsize;
 
 use clap::Parser;
 use http::HeaderMap;
-use manta_client::{Client, Info, resolve_path};
+use manta_client::{Client, Info, RemovalReport, Removed, resolve_path};
 
 use super::command::Command;
 use super::connection::{Connection, at_least_one};
@@ -51,13 +52,57 @@ impl Command for Arguments {
                 }
                 let question = format!("recursively remove directory `{path}` [y/N]?: ");
                 if !self.interactive || confirm(&question)? {
-                    client.remove_tree(&path, self.parallel.get()).await?;
+                    let mut kept = false;
+                    let mut counter = Counter::new();
+                    let outcome = client.remove_tree(&path, self.parallel.get(), |report| {
+                        kept |= counter.show(&report);
+                    });
+                    outcome.await?;
+                    if kept {
+                        return Err(Failure::Reported);
+                    }
                 }
             } else if !self.interactive || confirm(&format!("remove object `{path}` [y/N]?: "))? {
                 client.delete(&path).await?;
             }
         }
         Ok(())
+    }
+}
+
+/// How far the server is with a tree, for a person who waits for it.
+struct Counter {
+    to_person: bool,
+}
+
+impl Counter {
+    fn new() -> Counter {
+        Counter {
+            to_person: io::stderr().is_terminal(),
+        }
+    }
+
+    /// Says it on stderr; whether something was kept.
+    fn show(&mut self, report: &RemovalReport) -> bool {
+        // The line is written over again and again, and is gone at the end.
+        let clear = if self.to_person { "\r\x1b[K" } else { "" };
+        match report {
+            RemovalReport::Progress(removed) if self.to_person => {
+                let Removed {
+                    objects,
+                    directories,
+                    ..
+                } = removed;
+                eprint!("{clear}{objects} objects and {directories} directories removed");
+            }
+            RemovalReport::Progress(_) => {}
+            RemovalReport::End(_) => eprint!("{clear}"),
+            RemovalReport::Kept { error, .. } => {
+                eprintln!("{clear}mrm: {}", error.line());
+                return true;
+            }
+        }
+        false
     }
 }
 

@@ -341,3 +341,76 @@ fn mrm_r_of_a_tree_with_an_entry_named_dot_dot_stays_inside() -> Result<()> {
     );
     store.finish()
 }
+
+/// The server walks and deletes; a tree costs one request, not one for each entry.
+#[test]
+fn trees_are_found_and_removed_in_one_request() -> Result<()> {
+    let store = Store::launch()?;
+    let home = store.user()?;
+    make_tree(&home)?;
+    run(home
+        .own("mput")
+        .args(["-q", "-r", "-f", "tree", "~~/stor/t"]))?;
+    let requests = |words: &str| -> Result<usize> {
+        Ok(store
+            .log()?
+            .lines()
+            .filter(|line| line.contains(words))
+            .count())
+    };
+    let objects = run(home.own("mfind").args(["-t", "o", "-s", "1", "~~/stor/t"]))?;
+    ensure!(objects.lines().count() == 4, "{objects}");
+    ensure!(
+        requests("/stor/t?recursive=true&type=object&size_min=1\"")? == 1,
+        "mfind asks once"
+    );
+    ensure!(
+        requests("/stor/t/b?")? == 1,
+        "only mput has listed what is further down"
+    );
+    let deep = run(home.own("mfind").args([
+        "--mindepth",
+        "1",
+        "--maxdepth",
+        "2",
+        "-n",
+        "^[cl]",
+        "~~/stor/t",
+    ]))?;
+    let t = store.path("stor/t");
+    ensure!(deep == format!("{t}/b/c\n{t}/b/link\n"), "{deep}");
+    let few = run(home.own("mfind").args(["-l", "2", "~~/stor/t"]))?;
+    ensure!(few.lines().count() == 2, "{few}");
+    // Without a key, and in somebody else's tree, every directory is listed by itself.
+    let mut anonymous = home.own("mfind");
+    anonymous.arg("~~/stor/t").env("MANTA_NO_AUTH", "true");
+    ensure!(said(&mut anonymous)?.code == Some(1), "not for everybody");
+
+    let removed = said(home.own("mrm").args(["-r", "~~/stor/t"]))?;
+    ensure!(
+        removed.code == Some(0) && removed.stderr.is_empty(),
+        "{removed:?}"
+    );
+    ensure!(requests("\"method\":\"DELETE\"")? == 1, "mrm asks once");
+    ensure!(
+        everything(&home, "~~/stor")?.is_empty(),
+        "all of it is gone"
+    );
+
+    // What always exists is emptied, and stays.
+    run(home
+        .own("mput")
+        .args(["-q", "-r", "-f", "tree", "~~/stor/t"]))?;
+    fails_with(
+        home.own("mrm").args(["-r", "~~/stor"]),
+        &format!(
+            "mrm: OperationNotAllowedOnRootDirectoryError: DELETE is not allowed on {}",
+            store.path("stor")
+        ),
+    )?;
+    ensure!(
+        everything(&home, "~~/stor")?.is_empty(),
+        "all of it is gone"
+    );
+    store.finish()
+}

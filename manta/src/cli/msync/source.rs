@@ -192,6 +192,8 @@ impl Sync {
         let options = WalkOptions {
             parallel: self.parallel,
             depth_max: usize::MAX,
+            // What may not be listed has to be an error: it would be taken for gone.
+            by_server: None,
         };
         self.client.walk(vec![self.remote.clone()], options)
     }
