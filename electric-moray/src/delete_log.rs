@@ -36,6 +36,28 @@ impl DeleteLog for Router {
                 *any |= one;
             }
         }
+        // While the shards were asked, each at a moment of its own, an object may have gone from an entry
+        // that was not read yet to one that was. Then it has a record since, and keeps it until it is dead.
+        let mut again: Vec<Vec<usize>> = vec![Vec::new(); self.shards.len()];
+        for (at, object) in objects
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !referenced[*at])
+        {
+            again[self.index_of(&object.record_route())].push(at);
+        }
+        let answers = self.shards.iter().zip(&again).map(async |(shard, at)| {
+            let objects: Vec<ObjectId> = at.iter().map(|at| objects[*at]).collect();
+            if objects.is_empty() {
+                return Ok(Vec::new());
+            }
+            shard.referenced(&objects).await
+        });
+        for (answer, at) in try_join_all(answers).await?.into_iter().zip(&again) {
+            for (is_referenced, at) in answer.into_iter().zip(at) {
+                referenced[*at] = is_referenced;
+            }
+        }
         Ok(referenced)
     }
 }

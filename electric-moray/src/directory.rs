@@ -4,35 +4,28 @@
 //! Dropping it between two steps is a crash as far as the protocol is concerned, and safe.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use libmanta::link::Over;
 use libmanta::moray::shard::{Admit, Child, Inserted, Listed, Look};
-use libmanta::moray::{List, MorayError, NamespaceError, Replaced};
+use libmanta::moray::{List, MorayError};
 use libmanta::namespace::{
-    Answer, Coordinator, Next, Operation, Presence, Reply, Row, Step, Token,
+    Answer, Coordinator, Mark, Next, Operation, Presence, Reply, Row, Slot, Step, Token,
 };
 use libmanta::{Entry, ObjectKey};
-use rand::Rng;
 
+use crate::attempts::{ATTEMPTS_MAX, pause_before};
+use crate::resolve::Found;
 use crate::router::Router;
-
-/// Attempts before the caller is told to come back later. Inserts alone never need more than a few; an insert
-/// and a removal chase each other only while every one of these is unlucky.
-const ATTEMPTS_MAX: u32 = 40;
-/// The pause before attempt *n* is random below 2^n times this …
-const BACKOFF_MIN: Duration = Duration::from_micros(250);
-/// … but never above this. All pauses together stay below two seconds.
-const BACKOFF_MAX: Duration = Duration::from_millis(64);
 
 /// An operation on the directory `directory`, and what its steps carry and bring back.
 pub(crate) struct Protocol<'a> {
     router: &'a Router,
     directory: &'a ObjectKey,
     /// To be written by an insert.
-    child: Option<Arc<Child>>,
+    child: Option<(Arc<Child>, Over)>,
     /// To be read by a listing.
     list: Option<&'a List>,
-    pub(crate) written: Option<Result<Replaced, NamespaceError>>,
+    pub(crate) written: Option<Inserted>,
     pub(crate) removed: Option<Entry>,
     pub(crate) listed: Option<Listed>,
     /// The directory's own entry, as it was read last.
@@ -56,10 +49,15 @@ impl<'a> Protocol<'a> {
         }
     }
 
-    /// Writes a child. Its outcome is in `written` if the answer is `Done`.
-    pub(crate) fn insert(router: &'a Router, directory: &'a ObjectKey, child: Child) -> Self {
+    /// Writes a child. What it came to, once it was admitted, is in `written` if the answer is `Done`.
+    pub(crate) fn insert(
+        router: &'a Router,
+        directory: &'a ObjectKey,
+        child: Arc<Child>,
+        over: Over,
+    ) -> Self {
         Self {
-            child: Some(Arc::new(child)),
+            child: Some((child, over)),
             ..Self::new(router, directory)
         }
     }
@@ -97,9 +95,7 @@ impl<'a> Protocol<'a> {
         };
         let operation = operation(presence);
         for attempt in 0..ATTEMPTS_MAX {
-            if attempt > 1 {
-                back_off(attempt).await;
-            }
+            pause_before(attempt).await;
             let (mut coordinator, mut step) = Coordinator::start(operation, Token::random());
             loop {
                 let reply = self.send(step, presence).await?;
@@ -132,14 +128,11 @@ impl<'a> Protocol<'a> {
             Step::ReadRow => self.read_row().await?,
             Step::ReadEntry => {
                 let look = entry_shard.look(directory).await?;
-                let slot = look.slot();
+                let slot = self.seen(&look).await?;
                 self.own_entry = look.entry;
                 Reply::Entry(slot)
             }
-            Step::Mark { token } => match entry_shard.mark(directory, token).await? {
-                Ok(()) => Reply::Marked,
-                Err(slot) => Reply::Entry(slot),
-            },
+            Step::Mark { token } => self.mark(token).await?,
             Step::Unmark { token } => Reply::Held(entry_shard.unmark(directory, token).await?),
             Step::RemoveEntry { token } => {
                 self.removed = entry_shard.remove_marked(directory, token).await?;
@@ -149,21 +142,51 @@ impl<'a> Protocol<'a> {
     }
 
     async fn insert_child(&mut self, admit: Admit) -> Result<Reply, MorayError> {
-        let Some(child) = &self.child else {
+        let Some((child, over)) = &self.child else {
             return Err(self.corrupt("an operation without a child inserts one"));
         };
         let shard = self.router.row_shard(self.directory);
-        Ok(match shard.insert(Arc::clone(child), admit).await? {
-            Inserted::Written(replaced) => {
-                self.written = Some(Ok(replaced));
-                Reply::Written
-            }
-            Inserted::Refused(why) => {
-                self.written = Some(Err(why));
-                Reply::Written
-            }
+        Ok(match shard.insert(Arc::clone(child), admit, *over).await? {
             Inserted::Unsettled(seen) => Reply::Unsettled(seen),
             Inserted::Changed => Reply::Held(false),
+            written => {
+                self.written = Some(written);
+                Reply::Written
+            }
+        })
+    }
+
+    /// Sends the mark again while it meets an object that nobody sees, and then finds a directory there: it has
+    /// changed nothing yet, so that its token is still unused.
+    async fn mark(&self, token: Token) -> Result<Reply, MorayError> {
+        let shard = self.router.entry_shard(self.directory);
+        for attempt in 0..ATTEMPTS_MAX {
+            pause_before(attempt).await;
+            match shard.mark(self.directory, token).await? {
+                Ok(()) => return Ok(Reply::Marked),
+                Err(Slot::Absent) => return Ok(Reply::Entry(Slot::Absent)),
+                Err(_) => {}
+            }
+            let look = shard.look(self.directory).await?;
+            match self.seen(&look).await? {
+                Slot::Directory(_) => {}
+                slot => return Ok(Reply::Entry(slot)),
+            }
+        }
+        Err(self.router.overloaded(self.directory))
+    }
+
+    /// The directory's entry, as somebody sees it: an object that was renamed away is none.
+    async fn seen(&self, look: &Look) -> Result<Slot, MorayError> {
+        if !look.binding.is_unresolved() {
+            return Ok(look.slot());
+        }
+        let found = Found::new(self.directory, look.clone());
+        let entry = self.router.resolve(vec![found]).await?.pop().flatten();
+        Ok(match entry {
+            None => Slot::Absent,
+            Some(entry) if entry.is_directory() => Slot::Directory(Mark::Normal),
+            Some(_) => Slot::Object,
         })
     }
 
@@ -195,12 +218,4 @@ impl<'a> Protocol<'a> {
 /// directory: it is there if the child is, or if its row is open.
 pub(crate) fn proves_parent(look: &Look) -> bool {
     look.entry.is_some() || matches!(look.row, Row::Open { .. })
-}
-
-async fn back_off(attempt: u32) {
-    let max = BACKOFF_MIN
-        .saturating_mul(1 << attempt.min(16))
-        .min(BACKOFF_MAX);
-    let pause = rand::rng().random_range(Duration::ZERO..=max);
-    tokio::time::sleep(pause).await;
 }

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use libmanta::link::Over;
+use libmanta::moray::shard::links::Written;
 use libmanta::moray::shard::{Admit, Child, Inserted};
 use libmanta::moray::{
     List, Lookup, MakeDirectory, MorayError, Namespace, NamespaceError, Page, Parent, PutObject,
@@ -12,7 +14,11 @@ use libmanta::moray::{
 use libmanta::namespace::{Answer, Operation, Presence, Row, Token};
 use libmanta::{Condition, Entry, ObjectKey, Root};
 
+use crate::attempts::{ATTEMPTS_MAX, pause_before};
 use crate::directory::{Protocol, proves_parent};
+use crate::overwrite::Wrote;
+use crate::page::Paged;
+use crate::resolve::Found;
 use crate::router::Router;
 
 #[async_trait]
@@ -32,26 +38,34 @@ impl Namespace for Router {
                 }
             }
         };
-        Ok(Lookup {
-            entry: look.entry,
-            parent,
-        })
+        let found = Found::new(key, look);
+        let entry = if found.is_plain() {
+            found.entry
+        } else {
+            self.resolve(vec![found]).await?.pop().flatten()
+        };
+        Ok(Lookup { entry, parent })
     }
 
     async fn put_object(&self, put: PutObject) -> Result<Replaced, NamespaceError> {
         if put.entry.key.root().is_some() {
             return Err(NamespaceError::IsDirectory);
         }
-        self.insert(Child::Object(put)).await
+        self.write(Child::Object(put)).await
     }
 
     async fn make_directory(&self, make: MakeDirectory) -> Result<Replaced, NamespaceError> {
-        self.insert(Child::Directory(make)).await
+        self.write(Child::Directory(make)).await
     }
 
     async fn update(&self, update: Update) -> Result<Replaced, NamespaceError> {
         let shard = self.entry_shard(&update.key);
-        let updated = shard.update(update.clone()).await;
+        let updated = self
+            .overwrite(&update.key, |over| {
+                let update = update.clone();
+                Box::pin(async move { wrote(shard.update(update, over).await?) })
+            })
+            .await;
         if updated == Err(NamespaceError::NotFound) && update.key.root().is_some() {
             // It exists without being recorded, so now it is.
             return self
@@ -74,58 +88,110 @@ impl Namespace for Router {
         if key.root().is_some() {
             return Err(NamespaceError::IsDirectory);
         }
-        self.entry_shard(key).remove_object(key, condition).await
+        let shard = self.entry_shard(key);
+        self.overwrite(key, |over| {
+            Box::pin(async move { wrote(shard.remove_object(key, condition, over).await?) })
+        })
+        .await
     }
 
     async fn remove_directory(&self, key: &ObjectKey) -> Result<Entry, NamespaceError> {
         if key.root() == Some(Root::Area) {
             return Err(NamespaceError::IsRoot);
         }
-        let mut protocol = Protocol::remove(self, key);
-        match protocol.run(Operation::Remove).await? {
-            Answer::Done => protocol
-                .removed
-                .take()
-                .ok_or_else(|| protocol.corrupt("nothing was removed").into()),
-            Answer::NotFound => Err(NamespaceError::NotFound),
-            Answer::NotDirectory => Err(NamespaceError::NotDirectory),
-            Answer::NotEmpty => Err(NamespaceError::NotEmpty),
+        for attempt in 0..ATTEMPTS_MAX {
+            pause_before(attempt).await;
+            let mut protocol = Protocol::remove(self, key);
+            match protocol.run(Operation::Remove).await? {
+                Answer::Done => {
+                    let removed = protocol.removed.take();
+                    return removed.ok_or_else(|| protocol.corrupt("nothing was removed").into());
+                }
+                Answer::NotFound => return Err(NamespaceError::NotFound),
+                Answer::NotDirectory => return Err(NamespaceError::NotDirectory),
+                Answer::NotEmpty => {
+                    if !self.empty(key).await? {
+                        return Err(NamespaceError::NotEmpty);
+                    }
+                }
+            }
         }
+        Err(self.overloaded(key).into())
     }
 
     async fn list(&self, list: &List) -> Result<Page, NamespaceError> {
-        let mut protocol = Protocol::list(self, list);
-        match protocol.run(Operation::List).await? {
-            Answer::Done => {
-                let Some(listed) = protocol.listed.take() else {
-                    return Err(protocol.corrupt("nothing was listed").into());
-                };
-                Ok(Page {
-                    directory: protocol.own_entry.take(),
-                    entries_total: match listed.row {
-                        Row::Open { count } => count,
-                        _ => 0,
-                    },
-                    entries: listed.entries,
-                })
+        let mut wanted = list.clone();
+        loop {
+            let mut protocol = Protocol::list(self, &wanted);
+            match protocol.run(Operation::List).await? {
+                Answer::Done => {}
+                Answer::NotDirectory => return Err(NamespaceError::NotDirectory),
+                Answer::NotFound | Answer::NotEmpty => return Err(NamespaceError::NotFound),
             }
-            Answer::NotDirectory => Err(NamespaceError::NotDirectory),
-            Answer::NotFound | Answer::NotEmpty => Err(NamespaceError::NotFound),
+            let Some(listed) = protocol.listed.take() else {
+                return Err(protocol.corrupt("nothing was listed").into());
+            };
+            let directory = protocol.own_entry.take();
+            let entries_total = match listed.row {
+                Row::Open { count } => count,
+                _ => 0,
+            };
+            match self.page(list, wanted.limit, listed).await? {
+                Paged::Page(entries) => {
+                    return Ok(Page {
+                        directory,
+                        entries_total,
+                        entries,
+                    });
+                }
+                // Nobody sees some of them, so that the page would be too short.
+                Paged::Short(hidden) => wanted.limit += hidden,
+            }
         }
     }
 }
 
 impl Router {
-    /// Writes a child into its directory.
-    async fn insert(&self, child: Child) -> Result<Replaced, NamespaceError> {
+    /// Writes a child into its directory, whatever links and renames there are.
+    async fn write(&self, child: Child) -> Result<Replaced, NamespaceError> {
         let key = child.key().clone();
-        let Some(directory) = key.parent() else {
-            return self.insert_area(&key, child).await;
+        let (key, child) = (&key, Arc::new(child));
+        self.overwrite(key, |over| {
+            let child = Arc::clone(&child);
+            Box::pin(async move {
+                match self.insert_shared(child, over).await? {
+                    Inserted::Written(replaced) => Ok(Ok(replaced)),
+                    Inserted::Refused(why) => Err(why),
+                    Inserted::Busy(binding) => Ok(Err(binding)),
+                    other => Err(self.fault(key, format!("a write came to {other:?}")).into()),
+                }
+            })
+        })
+        .await
+    }
+
+    /// Writes a child into its directory if the name may be written. Never answers
+    /// [`Inserted::Unsettled`] or [`Inserted::Changed`].
+    pub(crate) async fn insert(
+        &self,
+        child: Child,
+        over: Over,
+    ) -> Result<Inserted, NamespaceError> {
+        self.insert_shared(Arc::new(child), over).await
+    }
+
+    async fn insert_shared(
+        &self,
+        child: Arc<Child>,
+        over: Over,
+    ) -> Result<Inserted, NamespaceError> {
+        let Some(directory) = child.key().parent() else {
+            return self.insert_area(child, over).await;
         };
-        let mut protocol = Protocol::insert(self, &directory, child);
+        let mut protocol = Protocol::insert(self, &directory, child, over);
         match protocol.run(Operation::Insert).await? {
             Answer::Done => match protocol.written.take() {
-                Some(written) => written,
+                Some(written) => Ok(written),
                 None => Err(protocol.corrupt("nothing was written").into()),
             },
             Answer::NotDirectory => Err(NamespaceError::ParentNotDirectory),
@@ -134,7 +200,8 @@ impl Router {
     }
 
     /// Records an area. What is above it always exists, and is no directory that a client could name.
-    async fn insert_area(&self, key: &ObjectKey, child: Child) -> Result<Replaced, NamespaceError> {
+    async fn insert_area(&self, child: Arc<Child>, over: Over) -> Result<Inserted, NamespaceError> {
+        let key = child.key().clone();
         if key.root().is_none() {
             return Err(NamespaceError::ParentNotFound);
         }
@@ -142,15 +209,18 @@ impl Router {
             nonce: Token::random(),
             presence: Presence::Always,
         };
-        let shard = self.entry_shard(key);
-        match shard.insert(Arc::new(child), admit).await? {
-            Inserted::Written(replaced) => Ok(replaced),
-            Inserted::Refused(why) => Err(why),
-            Inserted::Unsettled(_) | Inserted::Changed => Err(MorayError::Corrupt {
-                shard: shard.name().to_owned(),
-                reason: "the row of an account is not open".to_owned(),
+        match self.entry_shard(&key).insert(child, admit, over).await? {
+            Inserted::Unsettled(_) | Inserted::Changed => {
+                Err(self.fault(&key, "the row of an account is not open").into())
             }
-            .into()),
+            written => Ok(written),
         }
+    }
+}
+
+fn wrote<T>(written: Written<T>) -> Result<Wrote<T>, NamespaceError> {
+    match written {
+        Written::Done(done) => done.map(Ok),
+        Written::Busy(binding) => Ok(Err(binding)),
     }
 }

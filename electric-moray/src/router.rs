@@ -1,19 +1,24 @@
 //! The shards behind their ring.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use libmanta::ObjectKey;
+use libmanta::moray::links::Logged;
 use libmanta::moray::shard::Shard;
+use tokio::sync::mpsc;
 
 use crate::ring::{Ring, RingError};
 
-/// The metadata port over all shards. Holds no state: any number of routers may work on the same shards, and
-/// one that dies leaves nothing that the next request does not put right.
+/// The metadata port over all shards. Holds no state but errands it is about to run, which are logged: any
+/// number of routers may work on the same shards, and one that dies leaves nothing that the next request or
+/// [`Upkeeper`](crate::Upkeeper) does not put right.
 #[derive(Debug)]
 pub struct Router {
     ring: Ring,
     /// In the order of [`Ring::shards`].
     pub(crate) shards: Vec<Arc<dyn Shard>>,
+    /// To whoever runs errands beside the requests, if there is one.
+    pub(crate) errands: OnceLock<mpsc::Sender<Logged>>,
 }
 
 impl Router {
@@ -39,7 +44,11 @@ impl Router {
         {
             return Err(RingError::MissingShard(missing.clone()));
         }
-        Ok(Self { ring, shards })
+        Ok(Self {
+            ring,
+            shards,
+            errands: OnceLock::new(),
+        })
     }
 
     /// Where the entry `key` lies, beside its siblings.
@@ -53,6 +62,11 @@ impl Router {
     }
 
     pub(crate) fn shard(&self, route: &str) -> &Arc<dyn Shard> {
-        &self.shards[self.ring.shard_of(route)]
+        &self.shards[self.index_of(route)]
+    }
+
+    /// The place in `shards` of the one that holds what is routed so.
+    pub(crate) fn index_of(&self, route: &str) -> usize {
+        self.ring.shard_of(route)
     }
 }

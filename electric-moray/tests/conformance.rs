@@ -27,6 +27,21 @@ async fn four_shards() {
     testkit::moray::conforms(&Store::open(4).router).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_in_one_shard() {
+    testkit::links::conforms(&Store::open(1).router).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_across_two_shards() {
+    testkit::links::conforms(&Store::open(2).router).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_across_five_shards() {
+    testkit::links::conforms(&Store::open(5).router).await;
+}
+
 /// The promise of design.md section 4: one transaction in one shard, one round trip.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_put_into_an_open_directory_is_one_step() {

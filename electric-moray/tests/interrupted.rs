@@ -7,141 +7,14 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 
-use async_trait::async_trait;
 use common::Store;
+use common::unreliable::Unreliable;
 use electric_moray::Router;
-use libmanta::moray::shard::{Admit, Child, Inserted, Listed, Look, Shard};
-use libmanta::moray::{
-    BatchError, Buckets, DeleteLog, Deleted, List, LogCursor, MorayError, Namespace,
-    NamespaceError, Record, RecordKey, Replaced, Update, Write,
-};
-use libmanta::namespace::{Close, Slot, Token, Unsettled};
-use libmanta::{AccountId, Condition, Entry, ObjectId, ObjectKey, Timestamp};
+use libmanta::moray::{MorayError, Namespace, NamespaceError};
+use libmanta::{AccountId, Condition, ObjectKey};
 use testkit::moray::{key, listing, mkdir, object, put};
-
-/// A shard that becomes unreachable for good.
-#[derive(Clone, Debug)]
-struct Unreliable {
-    inner: Arc<dyn Shard>,
-    /// Steps that still work, shared by all shards of a router.
-    left: Arc<AtomicI64>,
-    /// Whether the first step that fails takes effect nevertheless.
-    last_takes_effect: bool,
-}
-
-impl Unreliable {
-    async fn pass<T, E: From<MorayError>>(
-        &self,
-        step: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
-        let left = self.left.fetch_sub(1, Ordering::SeqCst);
-        if left > 0 {
-            return step.await;
-        }
-        if left == 0 && self.last_takes_effect {
-            drop(step.await);
-        }
-        Err(E::from(MorayError::Unavailable {
-            shard: self.inner.name().to_owned(),
-            reason: "unreachable".to_owned(),
-        }))
-    }
-}
-
-#[async_trait]
-impl Shard for Unreliable {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-    async fn look(&self, key: &ObjectKey) -> Result<Look, MorayError> {
-        self.pass(self.inner.look(key)).await
-    }
-    async fn list(&self, list: &List) -> Result<Listed, MorayError> {
-        self.pass(self.inner.list(list)).await
-    }
-    async fn insert(&self, child: Arc<Child>, admit: Admit) -> Result<Inserted, MorayError> {
-        self.pass(self.inner.insert(child, admit)).await
-    }
-    async fn drop_row(&self, directory: &ObjectKey, seen: Unsettled) -> Result<bool, MorayError> {
-        self.pass(self.inner.drop_row(directory, seen)).await
-    }
-    async fn close(&self, directory: &ObjectKey, token: Token) -> Result<Close, MorayError> {
-        self.pass(self.inner.close(directory, token)).await
-    }
-    async fn reopen(&self, directory: &ObjectKey, token: Token) -> Result<bool, MorayError> {
-        self.pass(self.inner.reopen(directory, token)).await
-    }
-    async fn mark(&self, key: &ObjectKey, token: Token) -> Result<Result<(), Slot>, MorayError> {
-        self.pass(self.inner.mark(key, token)).await
-    }
-    async fn unmark(&self, key: &ObjectKey, token: Token) -> Result<bool, MorayError> {
-        self.pass(self.inner.unmark(key, token)).await
-    }
-    async fn remove_marked(
-        &self,
-        key: &ObjectKey,
-        token: Token,
-    ) -> Result<Option<Entry>, MorayError> {
-        self.pass(self.inner.remove_marked(key, token)).await
-    }
-    async fn remove_object(
-        &self,
-        key: &ObjectKey,
-        condition: &Condition,
-    ) -> Result<Entry, NamespaceError> {
-        self.pass(self.inner.remove_object(key, condition)).await
-    }
-    async fn update(&self, update: Update) -> Result<Replaced, NamespaceError> {
-        self.pass(self.inner.update(update)).await
-    }
-}
-
-#[async_trait]
-impl DeleteLog for Unreliable {
-    async fn deleted(
-        &self,
-        before: Timestamp,
-        after: &LogCursor,
-        limit: usize,
-    ) -> Result<Vec<Deleted>, MorayError> {
-        self.inner.deleted(before, after, limit).await
-    }
-    async fn forget(&self, deleted: &[Deleted]) -> Result<(), MorayError> {
-        self.inner.forget(deleted).await
-    }
-    async fn referenced(&self, objects: &[ObjectId]) -> Result<Vec<bool>, MorayError> {
-        self.inner.referenced(objects).await
-    }
-}
-
-#[async_trait]
-impl Buckets for Unreliable {
-    async fn get(&self, key: &RecordKey) -> Result<Option<Record>, MorayError> {
-        self.inner.get(key).await
-    }
-    async fn batch(&self, writes: Vec<Write>) -> Result<(), BatchError> {
-        self.inner.batch(writes).await
-    }
-    async fn scan(
-        &self,
-        bucket: &str,
-        route: &str,
-        from: &str,
-        limit: usize,
-    ) -> Result<Vec<Record>, MorayError> {
-        self.inner.scan(bucket, route, from, limit).await
-    }
-    async fn scan_all(
-        &self,
-        bucket: &str,
-        after: Option<(&str, &str)>,
-        limit: usize,
-    ) -> Result<Vec<Record>, MorayError> {
-        self.inner.scan_all(bucket, after, limit).await
-    }
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Act {

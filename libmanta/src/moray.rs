@@ -279,8 +279,8 @@ pub trait Buckets: Send + Sync + fmt::Debug {
 }
 
 /// Everything behind the metadata port.
-pub trait Moray: Namespace + DeleteLog + Buckets {}
-impl<T: Namespace + DeleteLog + Buckets> Moray for T {}
+pub trait Moray: Namespace + links::Links + links::Upkeep + DeleteLog + Buckets {}
+impl<T: Namespace + links::Links + links::Upkeep + DeleteLog + Buckets> Moray for T {}
 
 /// Name of a record. Records with the same `route` lie in one shard and can be written together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -45,6 +45,7 @@ pub(crate) struct Store {
     marlin: Arc<marlin::Service>,
     zones: Option<Arc<triton::Host>>,
     collector: Arc<mako::Collector>,
+    upkeeper: electric_moray::Upkeeper,
     nodes: Vec<Arc<mako::Store>>,
     admin: mahi::admin::Handle,
     shards: Vec<Arc<moray::Shard>>,
@@ -62,6 +63,11 @@ impl Store {
         let store_id = data_dir.store_id()?;
         let shards = open_shards(&data_dir, config.metadata.shards.get(), store_id)?;
         let router = open_router(&data_dir, &shards)?;
+        let upkeeper = electric_moray::Upkeeper::start(
+            Arc::clone(&router),
+            electric_moray::UpkeeperConfig::default(),
+            Arc::clone(&clock),
+        );
         let moray: Arc<dyn Moray> = router.clone();
         let buckets: Arc<dyn Buckets> = router.clone();
         let namespace: Arc<dyn Namespace> = router.clone();
@@ -175,6 +181,7 @@ impl Store {
             marlin,
             zones: zones.ok(),
             collector,
+            upkeeper,
             nodes,
             admin,
             shards,
@@ -224,6 +231,7 @@ impl Store {
             zones.shutdown().await;
         }
         self.collector.shutdown().await;
+        self.upkeeper.shutdown().await;
         for node in &self.nodes {
             node.close().await;
         }

@@ -4,17 +4,24 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use libmanta::link::{Over, Prepared};
+use libmanta::moray::links::Logged;
+use libmanta::moray::shard::links::{
+    Claim, FoundChild, Held, Pinned, Prepare, ReadReference, Written,
+};
 use libmanta::moray::shard::{Admit, Child, Inserted, Listed, Look};
 use libmanta::moray::{
-    BatchError, Buckets, DeleteLog, Deleted, List, LogCursor, MorayError, NamespaceError, Record,
-    RecordKey, Replaced, Update, Write, shard,
+    BatchError, Buckets, DeleteLog, Deleted, List, LogCursor, MorayError, Record, RecordKey,
+    Replaced, Update, Write, shard,
 };
 use libmanta::namespace::{Close, Slot, Token, Unsettled};
-use libmanta::{Clock, Condition, Entry, ObjectId, ObjectKey, Timestamp};
+use libmanta::{Clock, Condition, Entry, ObjectId, ObjectKey, StorageId, Timestamp};
 
 use crate::backend::sqlite::readers::Readers;
 use crate::backend::sqlite::writer::Writer;
-use crate::backend::sqlite::{delete_log, namespace, pages, records};
+use crate::backend::sqlite::{
+    delete_log, errands, links, namespace, object_record, pages, records,
+};
 use crate::config::{Config, Parts};
 use crate::error::OpenError;
 use crate::stats::Stats;
@@ -107,11 +114,18 @@ impl shard::Shard for Shard {
             .await
     }
 
-    async fn insert(&self, child: Arc<Child>, admit: Admit) -> Result<Inserted, MorayError> {
+    async fn insert(
+        &self,
+        child: Arc<Child>,
+        admit: Admit,
+        over: Over,
+    ) -> Result<Inserted, MorayError> {
         let now = self.clock.now();
         let bytes = child_bytes(&child);
         self.writer
-            .write(bytes, move |db| namespace::insert(db, &child, admit, now))
+            .write(bytes, move |db| {
+                namespace::insert(db, &child, admit, over, now)
+            })
             .await
     }
 
@@ -158,17 +172,170 @@ impl shard::Shard for Shard {
         &self,
         key: &ObjectKey,
         condition: &Condition,
-    ) -> Result<Entry, NamespaceError> {
+        over: Over,
+    ) -> Result<Written<Entry>, MorayError> {
         let (key, condition, now) = (key.clone(), condition.clone(), self.clock.now());
-        self.step(move |db| namespace::remove_object(db, &key, &condition, now))
-            .await?
+        self.step(move |db| namespace::remove_object(db, &key, &condition, over, now))
+            .await
     }
 
-    async fn update(&self, update: Update) -> Result<Replaced, NamespaceError> {
+    async fn update(&self, update: Update, over: Over) -> Result<Written<Replaced>, MorayError> {
         let bytes = STEP_BYTES + headers_bytes(&update.headers);
         self.writer
-            .write(bytes, move |db| namespace::update(db, update))
-            .await?
+            .write(bytes, move |db| namespace::update(db, update, over))
+            .await
+    }
+}
+
+#[async_trait]
+impl shard::links::Links for Shard {
+    async fn pin(
+        &self,
+        key: &ObjectKey,
+        claim: Claim,
+        condition: &Condition,
+    ) -> Result<Pinned, MorayError> {
+        let (key, condition) = (key.clone(), condition.clone());
+        self.step(move |db| links::pin(db, &key, claim, &condition))
+            .await
+    }
+
+    async fn leave(
+        &self,
+        key: &ObjectKey,
+        object: ObjectId,
+        token: Token,
+    ) -> Result<bool, MorayError> {
+        let key = key.clone();
+        self.step(move |db| links::leave(db, &key, object, token))
+            .await
+    }
+
+    async fn settle(
+        &self,
+        key: &ObjectKey,
+        object: ObjectId,
+        token: Token,
+    ) -> Result<bool, MorayError> {
+        let (key, now) = (key.clone(), self.clock.now());
+        self.step(move |db| links::settle(db, &key, object, token, now))
+            .await
+    }
+
+    async fn erase(
+        &self,
+        key: &ObjectKey,
+        object: ObjectId,
+        label: Token,
+    ) -> Result<bool, MorayError> {
+        let key = key.clone();
+        self.step(move |db| links::erase(db, &key, object, label))
+            .await
+    }
+
+    async fn find_child(&self, directory: &ObjectKey) -> Result<FoundChild, MorayError> {
+        let directory = directory.clone();
+        self.readers
+            .blocking(move |db| links::find_child(db, &directory))
+            .await
+    }
+
+    async fn references(
+        &self,
+        references: &[(ObjectId, Token)],
+    ) -> Result<Vec<ReadReference>, MorayError> {
+        let references = references.to_vec();
+        let is_point = references.len() == 1;
+        let read = move |db: &rusqlite::Connection| object_record::read(db, &references);
+        if is_point {
+            self.readers.point(read).await
+        } else {
+            self.readers.blocking(read).await
+        }
+    }
+
+    async fn prepare(&self, prepare: Prepare) -> Result<Prepared, MorayError> {
+        let now = self.clock.now();
+        self.step(move |db| object_record::prepare(db, &prepare, now))
+            .await
+    }
+
+    async fn raise(
+        &self,
+        object: ObjectId,
+        version: u64,
+        copies: &[StorageId],
+    ) -> Result<bool, MorayError> {
+        let (copies, now) = (copies.to_vec(), self.clock.now());
+        self.step(move |db| object_record::raise(db, object, version, copies, now))
+            .await
+    }
+
+    async fn commit(
+        &self,
+        object: ObjectId,
+        token: Token,
+        label: Token,
+    ) -> Result<Option<Vec<Logged>>, MorayError> {
+        let now = self.clock.now();
+        self.step(move |db| object_record::commit(db, object, token, label, now))
+            .await
+    }
+
+    async fn abort(&self, object: ObjectId, token: Token) -> Result<bool, MorayError> {
+        let now = self.clock.now();
+        self.step(move |db| object_record::abort(db, object, token, now))
+            .await
+    }
+
+    async fn cut_off(&self, object: ObjectId, label: Token) -> Result<bool, MorayError> {
+        let now = self.clock.now();
+        self.step(move |db| object_record::cut_off(db, object, label, now))
+            .await
+    }
+
+    async fn drop_reference(&self, object: ObjectId, label: Token) -> Result<(), MorayError> {
+        let now = self.clock.now();
+        self.step(move |db| object_record::drop_reference(db, object, label, now))
+            .await
+    }
+
+    async fn forget_moved(&self, object: ObjectId, label: Token) -> Result<(), MorayError> {
+        let now = self.clock.now();
+        self.step(move |db| object_record::forget_moved(db, object, label, now))
+            .await
+    }
+
+    async fn errands(
+        &self,
+        after: Option<u64>,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Logged>, MorayError> {
+        self.readers
+            .blocking(move |db| errands::read(db, after, before, limit))
+            .await
+    }
+
+    async fn forget_errands(&self, sequences: &[u64]) -> Result<(), MorayError> {
+        if sequences.is_empty() {
+            return Ok(());
+        }
+        let sequences = sequences.to_vec();
+        let bytes = STEP_BYTES + sequences.len() * size_of::<u64>();
+        self.writer
+            .write(bytes, move |db| errands::forget(db, &sequences))
+            .await
+    }
+
+    async fn references_after(
+        &self,
+        after: Option<(ObjectId, Token)>,
+        limit: usize,
+    ) -> Result<Vec<Held>, MorayError> {
+        self.readers
+            .blocking(move |db| object_record::after(db, after, limit))
+            .await
     }
 }
 
@@ -282,6 +449,8 @@ fn child_bytes(child: &Child) -> usize {
                 headers_bytes(&put.entry.headers) + also.map_or(0, Vec::len)
             }
             Child::Directory(make) => headers_bytes(&make.headers),
+            Child::Enter(enter) => headers_bytes(&enter.entry.headers),
+            Child::Transfer(transfer) => transfer.source.as_str().len(),
         }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use libmanta::link::Over;
 use libmanta::moray::shard::{Admit, Child, Inserted, Look, Shard as _};
 use libmanta::moray::{Buckets, Expect, MorayError, RecordKey, Write};
 use libmanta::namespace::{Presence, Row, Token};
@@ -30,7 +31,7 @@ async fn insert(shard: &Shard, key: ObjectKey) -> Result<Inserted, MorayError> {
         presence: Presence::Always,
     };
     let child = Child::Object(put(object(key)));
-    shard.insert(Arc::new(child), admit).await
+    shard.insert(Arc::new(child), admit, Over::Free).await
 }
 
 async fn insert_many(

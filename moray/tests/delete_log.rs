@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use libmanta::link::Over;
 use libmanta::moray::shard::{Admit, Child};
 use libmanta::moray::{DeleteLog, Deleted, LogCursor, shard::Shard as _};
 use libmanta::namespace::{Presence, Token};
@@ -47,9 +48,15 @@ async fn delete(shard: &Shard) {
         presence: Presence::Always,
     };
     let child = Child::Object(put(object(key.clone())));
-    shard.insert(Arc::new(child), admit).await.unwrap();
+    shard
+        .insert(Arc::new(child), admit, Over::Free)
+        .await
+        .unwrap();
     let condition = Condition::default();
-    shard.remove_object(&key, &condition).await.unwrap();
+    shard
+        .remove_object(&key, &condition, Over::Free)
+        .await
+        .unwrap();
 }
 
 async fn page(shard: &Shard, before: u64, cursor: &LogCursor, limit: usize) -> Vec<Deleted> {

@@ -143,30 +143,3 @@ async fn a_file_without_a_store_takes_the_first_that_opens_it() {
     let error = Shard::open(of_store(Uuid::from_u128(2), &path)).unwrap_err();
     assert!(matches!(error, OpenError::OtherStore { .. }), "{error}");
 }
-
-#[tokio::test]
-async fn a_file_of_the_first_format_is_brought_up_to_date_and_kept() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("db");
-    make(Config::new("1", &path)).await;
-    let connection = rusqlite::Connection::open(&path).unwrap();
-    connection
-        .execute_batch("DROP TABLE shard; DROP INDEX deleted_logged; PRAGMA user_version = 1")
-        .unwrap();
-    drop(connection);
-    let id = Uuid::from_u128(1);
-    for _ in 0..2 {
-        assert!(holds_the_record(of_store(id, &path)).await);
-    }
-    let error = Shard::open(existing("2", &path)).unwrap_err();
-    assert!(matches!(error, OpenError::OtherShard { .. }), "{error}");
-    let connection = rusqlite::Connection::open(&path).unwrap();
-    let indexes: i64 = connection
-        .query_row(
-            "SELECT count(*) FROM sqlite_schema WHERE name = 'deleted_logged'",
-            [],
-            |row| row.get(0),
-        )
-        .unwrap();
-    assert_eq!(indexes, 1);
-}

@@ -4,6 +4,7 @@ pub mod jobs;
 
 pub mod mako;
 
+pub mod links;
 pub mod moray;
 
 pub mod zones;

@@ -6,6 +6,8 @@
     reason = "each test binary uses a part of it"
 )]
 
+pub mod unreliable;
+
 use std::sync::Arc;
 
 use electric_moray::{Ring, Router};

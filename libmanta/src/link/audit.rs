@@ -18,6 +18,7 @@ pub enum Finding {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Audit {
     Name { object: ObjectId, label: Token },
+    Abort { object: ObjectId, token: Token },
     Remove,
 }
 
@@ -35,13 +36,10 @@ impl Audit {
                 let side = Side::Target;
                 Next::Send(Self::Name { object, label }, Step::ReadName { side })
             }
-            Standing::Pending { .. } if is_old => Next::Send(
-                Self::Remove,
-                Step::Abort {
-                    object,
-                    token: label,
-                },
-            ),
+            Standing::Pending { .. } if is_old => {
+                let token = label;
+                Next::Send(Self::Abort { object, token }, Step::Abort { object, token })
+            }
             // Its errand is logged.
             Standing::Pending { .. } | Standing::Moved => Next::Answer(Finding::Kept),
         }
@@ -57,6 +55,20 @@ impl Audit {
                 } else {
                     Ok(Next::Send(Self::Remove, Step::Drop { object, label }))
                 }
+            }
+            // It has committed meanwhile.
+            (Self::Abort { .. }, Reply::Held(true)) => Ok(Next::Answer(Finding::Kept)),
+            // Its name, if it has come as far as that, has no use for what will never enter it.
+            (Self::Abort { object, token }, Reply::Held(false)) => {
+                let side = Side::Target;
+                Ok(Next::Send(
+                    Self::Remove,
+                    Step::Leave {
+                        side,
+                        object,
+                        token,
+                    },
+                ))
             }
             (Self::Remove, Reply::Held(_)) => Ok(Next::Answer(Finding::Removed)),
             _ => Err(IllegalReply::new(&self, reply)),

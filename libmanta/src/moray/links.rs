@@ -10,7 +10,7 @@ use crate::{Condition, Entry, ObjectId, ObjectKey, Timestamp};
 
 /// Giving an object another name.
 #[async_trait]
-pub trait Links {
+pub trait Links: Send + Sync {
     /// Gives the object under `source` the name `target` as well: same bytes, etag and headers. An object that
     /// had the name loses it. A link to itself changes nothing.
     async fn link(&self, link: Link) -> Result<Transferred, NamespaceError>;
@@ -64,9 +64,9 @@ pub struct Transferred {
 /// What links and renames leave to be done. Correctness does not depend on when it is done; the space of dead
 /// objects does.
 #[async_trait]
-pub trait Upkeep {
-    /// Runs the errands that were logged before `before`, oldest first, at most `limit` for each shard.
-    /// Returns how many.
+pub trait Upkeep: Send + Sync {
+    /// Runs the errands that were logged before `before`, `limit` at a time. Returns how many. An error means
+    /// that some could not be run, and stay in the log; the others were.
     async fn run_errands(&self, before: Timestamp, limit: usize) -> Result<usize, MorayError>;
 
     /// Looks after at most `limit` references behind `after`, and moves it; back to the beginning when that

@@ -11,17 +11,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use self::links::{Enter, TransferHere, Written};
+use super::links::Transferred;
 use super::{
     Buckets, DeleteLog, List, MakeDirectory, MorayError, NamespaceError, PutObject, Replaced,
     Update,
 };
+use crate::link::{Binding, Bound, Over};
 use crate::namespace::{Close, Mark, Presence, Row, Slot, Token, Unsettled};
 use crate::{Condition, Entry, ObjectKey};
 
 /// One metadata shard. Every call is one transaction, durable before it returns. A call that fails with
 /// [`MorayError::Unavailable`], or whose future is dropped, may or may not have taken effect, now or later.
 #[async_trait]
-pub trait Shard: DeleteLog + Buckets {
+pub trait Shard: DeleteLog + Buckets + links::Links {
     /// The name by which the ring knows it.
     fn name(&self) -> &str;
 
@@ -34,7 +37,13 @@ pub trait Shard: DeleteLog + Buckets {
     /// [`Step::Insert`](crate::namespace::Step::Insert) or
     /// [`Step::Settle`](crate::namespace::Step::Settle), and the child if it is admitted. The transaction
     /// that writes the child also checks its condition, counts, and fills the delete log.
-    async fn insert(&self, child: Arc<Child>, admit: Admit) -> Result<Inserted, MorayError>;
+    /// [`Binding::overwrite`] decides with `over` whether the name may be written.
+    async fn insert(
+        &self,
+        child: Arc<Child>,
+        admit: Admit,
+        over: Over,
+    ) -> Result<Inserted, MorayError>;
 
     /// [`Row::drop_if`] on the row of `directory`.
     async fn drop_row(&self, directory: &ObjectKey, seen: Unsettled) -> Result<bool, MorayError>;
@@ -58,21 +67,27 @@ pub trait Shard: DeleteLog + Buckets {
         token: Token,
     ) -> Result<Option<Entry>, MorayError>;
 
-    /// Removes an object and puts it into the delete log.
+    /// Removes an object, if [`Binding::overwrite`] admits it, and puts it into the delete log.
     async fn remove_object(
         &self,
         key: &ObjectKey,
         condition: &Condition,
-    ) -> Result<Entry, NamespaceError>;
+        over: Over,
+    ) -> Result<Written<Entry>, MorayError>;
 
-    /// Changes what is said about an existing entry. [`NamespaceError::NotFound`] if there is none.
-    async fn update(&self, update: Update) -> Result<Replaced, NamespaceError>;
+    /// Changes what is said about an existing entry, if [`Binding::overwrite`] admits it.
+    /// [`NamespaceError::NotFound`] if there is none.
+    async fn update(&self, update: Update, over: Over) -> Result<Written<Replaced>, MorayError>;
 }
 
 /// What [`Shard::look`] found, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
+    /// What is there, or what enters.
     pub entry: Option<Entry>,
+    /// What is there until somebody has entered.
+    pub before: Option<Entry>,
+    pub binding: Binding,
     /// [`Mark::Normal`] unless the entry is a directory that somebody is removing.
     pub mark: Mark,
     /// The row of the directory that would hold the entry.
@@ -80,7 +95,7 @@ pub struct Look {
 }
 
 impl Look {
-    /// The entry as the protocol sees it.
+    /// The entry as the protocol sees it. An object may be one that nobody sees: see [`crate::link`].
     #[must_use]
     pub fn slot(&self) -> Slot {
         match &self.entry {
@@ -95,18 +110,32 @@ impl Look {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     pub row: Row,
+    /// The page, without names that are being entered.
     pub entries: Vec<Entry>,
+    /// For those of `entries` that are not sole, by position: how they are bound.
+    pub linked: Vec<(usize, Bound)>,
+    /// All names that are being entered, of the whole directory: whether and where they belong into the page
+    /// depends on what they turn out to be bound to. A few: as many as operations are under way, or were when
+    /// a crash stopped them.
+    pub entering: Vec<Entering>,
+}
+
+/// A name that is being entered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entering {
+    pub binding: Binding,
+    /// What enters.
+    pub entry: Entry,
+    pub before: Option<Entry>,
 }
 
 /// A child to be written.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lies behind an Arc, one for each request; most are objects"
-)]
 pub enum Child {
     Object(PutObject),
     Directory(MakeDirectory),
+    Enter(Enter),
+    Transfer(TransferHere),
 }
 
 impl Child {
@@ -115,6 +144,8 @@ impl Child {
         match self {
             Self::Object(put) => &put.entry.key,
             Self::Directory(make) => &make.key,
+            Self::Enter(enter) => &enter.entry.key,
+            Self::Transfer(transfer) => &transfer.target,
         }
     }
 }
@@ -139,6 +170,12 @@ pub enum Inserted {
     /// Admitted, but not written: the condition, the kind of what is there, or the size of the directory
     /// forbids it.
     Refused(NamespaceError),
+    /// Admitted, but not written: others are in the way; see [`crate::link::Overwrite`].
+    Busy(Binding),
+    /// [`Child::Transfer`]: done.
+    Transferred(Box<Transferred>),
+    /// [`Child::Transfer`]: it takes the steps one by one.
+    Apart,
     Unsettled(Unsettled),
     /// The row is not the one that was to be settled.
     Changed,

@@ -13,7 +13,9 @@ use super::super::links::Logged;
 use super::super::{MorayError, NamespaceError};
 use crate::link::{Binding, Bound, Kind, Prepared, Reference, Standing};
 use crate::namespace::Token;
-use crate::{Condition, Entry, ObjectId, ObjectKey, PreconditionFailed, StorageId, Timestamp};
+use crate::{
+    AccountId, Condition, Entry, ObjectId, ObjectKey, PreconditionFailed, StorageId, Timestamp,
+};
 
 /// The steps of [`crate::link`], one transaction each, durable before they return.
 #[async_trait]
@@ -98,8 +100,13 @@ pub trait Links {
 
     // Housekeeping.
 
-    /// The oldest errands in the log that were logged before `before`.
-    async fn errands(&self, before: Timestamp, limit: usize) -> Result<Vec<Logged>, MorayError>;
+    /// Errands in the log that were logged before `before`, behind `after`, in the order of their sequence.
+    async fn errands(
+        &self,
+        after: Option<u64>,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Logged>, MorayError>;
 
     /// Forgets errands by their sequence. Repeating is harmless.
     async fn forget_errands(&self, sequences: &[u64]) -> Result<(), MorayError>;
@@ -164,6 +171,8 @@ pub struct Prepare {
     pub seen: Bound,
     /// And its copies, if it is sole.
     pub copies: Vec<StorageId>,
+    /// Below whose account they lie.
+    pub creator: AccountId,
     pub token: Token,
     pub kind: Kind,
 }
@@ -200,6 +209,19 @@ pub struct TransferHere {
     pub source_condition: Condition,
     pub target_condition: Condition,
     pub directory_entries_max: u64,
+}
+
+impl TransferHere {
+    /// What the target gets from the source.
+    #[must_use]
+    pub fn entry_from(&self, source: &Entry) -> Entry {
+        Entry {
+            key: self.target.clone(),
+            mtime: self.mtime.unwrap_or(source.mtime),
+            roles: self.roles.clone().unwrap_or_else(|| source.roles.clone()),
+            ..source.clone()
+        }
+    }
 }
 
 /// What a write of one name came to.

@@ -2,26 +2,29 @@
 //! has unlinked them.
 
 use libmanta::moray::Deleted;
-use libmanta::{AccountId, Entry, ObjectId, Timestamp};
+use libmanta::{AccountId, Entry, ObjectId, StorageId, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::entry_row;
 use crate::error::Fault;
 
-/// Logs the bytes of `before`, unless `after` still has them, or nobody stores them.
+/// Logs the bytes of an entry that is gone.
+pub(super) fn append_entry(db: &Connection, entry: &Entry, now: Timestamp) -> Result<(), Fault> {
+    match entry.object() {
+        Some(object) => append(db, object.object_id, object.creator, &object.copies, now),
+        None => Ok(()),
+    }
+}
+
+/// Logs the bytes of an object that has no name any more, unless nobody stores them.
 pub(super) fn append(
     db: &Connection,
-    before: &Entry,
-    after: Option<&Entry>,
+    object: ObjectId,
+    creator: AccountId,
+    copies: &[StorageId],
     now: Timestamp,
 ) -> Result<(), Fault> {
-    let Some(object) = before.object() else {
-        return Ok(());
-    };
-    let is_kept = after
-        .and_then(Entry::object)
-        .is_some_and(|kept| kept.object_id == object.object_id);
-    if is_kept || object.copies.is_empty() {
+    if copies.is_empty() {
         return Ok(());
     }
     db.prepare_cached(
@@ -29,9 +32,9 @@ pub(super) fn append(
     )?
     .execute(params![
         entry_row::to_sql(now.as_millis()),
-        &object.object_id.as_uuid().as_bytes()[..],
-        &object.creator.as_uuid().as_bytes()[..],
-        entry_row::encode_copies(&object.copies)?,
+        &object.as_uuid().as_bytes()[..],
+        &creator.as_uuid().as_bytes()[..],
+        entry_row::encode_copies(copies)?,
     ])?;
     Ok(())
 }
@@ -95,10 +98,13 @@ pub(crate) fn forget(db: &Connection, sequences: &[u64]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// For each object, whether an entry or the log refers to it.
+/// For each object, whether an entry, what is under a name until somebody has entered it, a record or the log
+/// refers to it.
 pub(crate) fn referenced(db: &Connection, objects: &[ObjectId]) -> Result<Vec<bool>, Fault> {
     let mut statement = db.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM entry WHERE object_id = ?1) \
+             OR EXISTS (SELECT 1 FROM prior WHERE object_id = ?1) \
+             OR EXISTS (SELECT 1 FROM object WHERE object_id = ?1) \
              OR EXISTS (SELECT 1 FROM deleted WHERE object_id = ?1)",
     )?;
     objects

@@ -4,9 +4,10 @@
 use libmanta::namespace::{Mark, Token};
 use libmanta::{AccountId, Entry, EntryKind, Object, ObjectId, ObjectKey, StorageId, Timestamp};
 use rusqlite::types::ValueRef;
-use rusqlite::{Row, Statement};
+use rusqlite::{Row, Statement, params};
 use uuid::Uuid;
 
+use super::place::Place;
 use super::strings;
 use crate::error::Fault;
 
@@ -17,7 +18,7 @@ macro_rules! select_entry {
         concat!(
             $head,
             " name, mtime_ms, object_id, size_bytes, md5, content_type, content_disposition, creator, \
-             copies, headers, roles, mark ",
+             copies, headers, roles, mark, binding, label, pin, version ",
             $tail
         )
     };
@@ -27,27 +28,51 @@ pub(super) use select_entry;
 pub(super) const SELECT_ENTRY: &str =
     select_entry!("SELECT", "FROM entry WHERE directory = ?1 AND name = ?2");
 
-pub(super) const UPSERT: &str = "INSERT INTO entry (directory, name, mtime_ms, object_id, size_bytes, md5, \
-     content_type, content_disposition, creator, copies, headers, roles, mark) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
-     ON CONFLICT (directory, name) DO UPDATE SET mtime_ms = ?3, object_id = ?4, size_bytes = ?5, \
-     md5 = ?6, content_type = ?7, content_disposition = ?8, creator = ?9, copies = ?10, headers = ?11, \
-     roles = ?12, mark = ?13";
+pub(super) const SELECT_PRIOR: &str =
+    select_entry!("SELECT", "FROM prior WHERE directory = ?1 AND name = ?2");
 
-/// Stores `entry`; runs [`UPSERT`].
+macro_rules! upsert {
+    ($table:literal) => {
+        concat!(
+            "INSERT INTO ",
+            $table,
+            " (directory, name, mtime_ms, object_id, size_bytes, md5, content_type, \
+             content_disposition, creator, copies, headers, roles, mark, binding, label, pin, version) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) \
+             ON CONFLICT (directory, name) DO UPDATE SET mtime_ms = ?3, object_id = ?4, \
+             size_bytes = ?5, md5 = ?6, content_type = ?7, content_disposition = ?8, creator = ?9, \
+             copies = ?10, headers = ?11, roles = ?12, mark = ?13, binding = ?14, label = ?15, \
+             pin = ?16, version = ?17"
+        )
+    };
+}
+
+pub(super) const UPSERT: &str = upsert!("entry");
+pub(super) const UPSERT_PRIOR: &str = upsert!("prior");
+
+/// An entry and all that is stored with it.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    pub(super) entry: Entry,
+    pub(super) mark: Mark,
+    pub(super) place: Place,
+}
+
+/// Stores an entry; runs [`UPSERT`] or [`UPSERT_PRIOR`].
 pub(super) fn upsert(
     statement: &mut Statement<'_>,
     directory: i64,
-    entry: &Entry,
-    mark: Mark,
+    stored: &Stored,
 ) -> Result<(), Fault> {
-    let mark = encode_mark(mark);
+    let Stored { entry, mark, place } = stored;
+    let binding = place.columns();
+    let mark = encode_mark(*mark);
     let headers = encode_headers(entry)?;
     let roles = encode_roles(entry);
     let name = entry.key.name();
     let mtime = to_sql(entry.mtime.as_millis());
     match &entry.kind {
-        EntryKind::Directory => statement.execute((
+        EntryKind::Directory => statement.execute(params![
             directory,
             name,
             mtime,
@@ -61,11 +86,15 @@ pub(super) fn upsert(
             headers,
             roles,
             mark,
-        ))?,
+            None::<i64>,
+            None::<&[u8]>,
+            None::<&[u8]>,
+            None::<i64>,
+        ])?,
         EntryKind::Object(object) => {
             let creator = object.creator.as_uuid().as_bytes();
             let creator = (object.creator != entry.key.owner()).then_some(&creator[..]);
-            statement.execute((
+            statement.execute(params![
                 directory,
                 name,
                 mtime,
@@ -79,7 +108,11 @@ pub(super) fn upsert(
                 headers,
                 roles,
                 mark,
-            ))?
+                binding.kind,
+                binding.label.as_ref(),
+                binding.pin.as_ref(),
+                binding.version,
+            ])?
         }
     };
     Ok(())
@@ -154,7 +187,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Decodes the columns of `select_entry!` that start at column `at`.
-    pub(super) fn entry(&mut self, row: &Row<'_>, at: usize) -> Result<(Entry, Mark), Fault> {
+    pub(super) fn entry(&mut self, row: &Row<'_>, at: usize) -> Result<Stored, Fault> {
         let key = match self.parent {
             Parent::Entry(key) => key.clone(),
             Parent::Directory(directory) => directory
@@ -190,6 +223,10 @@ impl<'a> Decoder<'a> {
             None => Mark::Normal,
             Some(blob) => Mark::Deleting(token(blob)?),
         };
+        let place = match &kind {
+            EntryKind::Directory => Place::Directory,
+            EntryKind::Object(object) => Place::decode(row, at + 12, object.object_id)?,
+        };
         let entry = Entry {
             key,
             mtime: Timestamp::from_millis(unsigned(row, at + 1)?),
@@ -197,7 +234,7 @@ impl<'a> Decoder<'a> {
             roles,
             kind,
         };
-        Ok((entry, mark))
+        Ok(Stored { entry, mark, place })
     }
 
     fn copies(&mut self, blob: &[u8]) -> Result<Vec<StorageId>, Fault> {
@@ -274,10 +311,15 @@ fn optional_text<'r>(row: &'r Row<'_>, at: usize) -> Result<Option<&'r str>, Fau
 }
 
 pub(super) fn unsigned(row: &Row<'_>, at: usize) -> Result<u64, Fault> {
+    optional_unsigned(row, at)?.ok_or_else(|| Fault::corrupt("a column is null"))
+}
+
+pub(super) fn optional_unsigned(row: &Row<'_>, at: usize) -> Result<Option<u64>, Fault> {
     match row.get_ref(at)? {
-        ValueRef::Integer(n) => {
-            u64::try_from(n).map_err(|_| Fault::corrupt("a column is negative"))
-        }
+        ValueRef::Null => Ok(None),
+        ValueRef::Integer(n) => u64::try_from(n)
+            .map(Some)
+            .map_err(|_| Fault::corrupt("a column is negative")),
         _ => Err(Fault::corrupt("a column is no integer")),
     }
 }

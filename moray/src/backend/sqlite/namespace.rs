@@ -1,32 +1,29 @@
 //! The steps of the protocol as transactions: load the row or the entry, apply the pure function of
 //! [`libmanta::namespace`], store what it returned. Whether a step may happen is never decided here.
 
+use libmanta::link::{Binding, Bound, Over, Overwritten};
+use libmanta::moray::shard::links::{Enter, Written};
 use libmanta::moray::shard::{Admit, Child, Inserted};
 use libmanta::moray::{MakeDirectory, NamespaceError, PutObject, Replaced, Update, Write};
 use libmanta::namespace::{Admission, Close, Mark, Row, Slot, Token, Unsettled};
 use libmanta::{Condition, Entry, EntryKind, ObjectKey, Timestamp};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
-use super::entry_row::{self, Decoder, Parent, SELECT_ENTRY, UPSERT};
-use super::{delete_log, records};
+use super::directory_row::{load_row, store_row};
+use super::entry_row::{self, Stored};
+use super::links::{self, TransferredHere};
+use super::name::{
+    Name, OpenParent, dispose, load_child, remove_child, sole, write_entry, write_prior,
+};
+use super::place::Place;
+use super::records;
 use crate::error::Fault;
-
-/// Numbers of `directory.state`.
-const PROBING: i64 = 1;
-const OPEN: i64 = 2;
-const CLOSING: i64 = 3;
-
-/// A directory's row and, while it is stored, its number.
-#[derive(Clone, Copy)]
-struct StoredRow {
-    id: Option<i64>,
-    row: Row,
-}
 
 pub(crate) fn insert(
     db: &Connection,
     child: &Child,
     admit: Admit,
+    over: Over,
     now: Timestamp,
 ) -> Result<Inserted, Fault> {
     let path = child.key().entry_route();
@@ -51,15 +48,67 @@ pub(crate) fn insert(
     let id = stored
         .id
         .ok_or_else(|| Fault::corrupt("an open row has no number"))?;
-    let current = load_entry(db, id, child.key())?;
-    let is_new = current.is_none();
-    let (inserted, row) = match write_child(db, id, row, child, current, now)? {
-        Ok(replaced) if is_new => (Inserted::Written(replaced), row.with_child_added()),
-        Ok(replaced) => (Inserted::Written(replaced), row),
-        Err(refused) => (Inserted::Refused(refused), row),
+    let name = Name::load(db, id, child.key())?;
+    let is_new = name.stored.is_none();
+    let mut source = None;
+    let inserted = match child {
+        Child::Transfer(asked) => {
+            if is_full(row, asked.directory_entries_max) {
+                Inserted::Refused(NamespaceError::DirectoryFull)
+            } else {
+                match links::transfer(db, id, asked, &name, now)? {
+                    TransferredHere::Done(transferred, left) => {
+                        source = Some((&asked.source, left));
+                        Inserted::Transferred(transferred)
+                    }
+                    TransferredHere::Refused(why) => Inserted::Refused(why),
+                    TransferredHere::Apart => Inserted::Apart,
+                }
+            }
+        }
+        child => match overwritten(name, over) {
+            Err(busy) => Inserted::Busy(busy),
+            Ok(current) => match write_child(db, id, row, child, current, now)? {
+                Ok(replaced) => Inserted::Written(replaced),
+                Err(refused) => Inserted::Refused(refused),
+            },
+        },
+    };
+    let is_written = matches!(inserted, Inserted::Written(_) | Inserted::Transferred(_));
+    let row = if is_new && is_written {
+        row.with_child_added()
+    } else {
+        row
     };
     store_row(db, path, stored, row)?;
+    // Last, since its directory may be the same one.
+    if let Some((key, left)) = source {
+        let (parent, name) =
+            load_child(db, key)?.ok_or_else(|| Fault::corrupt("a source has gone at once"))?;
+        name.rebind(db, parent, key, left)?;
+    }
     Ok(inserted)
+}
+
+/// What a write replaces, as conditions see it.
+struct Current {
+    stored: Option<Stored>,
+    bound: Option<Bound>,
+}
+
+/// The binding that is in the way, or what the write replaces. A name that is bound to nothing is seen as
+/// missing, though it has a row.
+fn overwritten(name: Name, over: Over) -> Result<Current, Binding> {
+    let binding = name.binding();
+    match binding.overwrite(over) {
+        Overwritten::Busy => Err(binding),
+        Overwritten::Yes { bound } => Ok(Current {
+            stored: name
+                .stored
+                .filter(|_| bound.is_some() || binding == Binding::Directory),
+            bound,
+        }),
+    }
 }
 
 pub(crate) fn drop_row(
@@ -83,10 +132,10 @@ pub(crate) fn mark(
     key: &ObjectKey,
     token: Token,
 ) -> Result<Result<(), Slot>, Fault> {
-    let Some((parent, entry, mark)) = load_child(db, key)? else {
+    let Some((parent, stored)) = load_entry(db, key)? else {
         return Ok(Err(Slot::Absent));
     };
-    let (slot, marked) = slot(&entry, mark).mark(token);
+    let (slot, marked) = slot(&stored).mark(token);
     if !marked {
         return Ok(Err(slot));
     }
@@ -95,10 +144,10 @@ pub(crate) fn mark(
 }
 
 pub(crate) fn unmark(db: &Connection, key: &ObjectKey, token: Token) -> Result<bool, Fault> {
-    let Some((parent, entry, mark)) = load_child(db, key)? else {
+    let Some((parent, stored)) = load_entry(db, key)? else {
         return Ok(false);
     };
-    let (slot, held) = slot(&entry, mark).unmark(token);
+    let (slot, held) = slot(&stored).unmark(token);
     if held {
         store_mark(db, parent, key, slot)?;
     }
@@ -110,45 +159,70 @@ pub(crate) fn remove_marked(
     key: &ObjectKey,
     token: Token,
 ) -> Result<Option<Entry>, Fault> {
-    let Some((parent, entry, mark)) = load_child(db, key)? else {
+    let Some((parent, stored)) = load_entry(db, key)? else {
         return Ok(None);
     };
-    if !slot(&entry, mark).remove_marked(token).1 {
+    if !slot(&stored).remove_marked(token).1 {
         return Ok(None);
     }
     remove_child(db, parent, key)?;
-    Ok(Some(entry))
+    Ok(Some(stored.entry))
 }
 
 pub(crate) fn remove_object(
     db: &Connection,
     key: &ObjectKey,
     condition: &Condition,
+    over: Over,
     now: Timestamp,
-) -> Result<Result<Entry, NamespaceError>, Fault> {
-    let Some((parent, entry, _)) = load_child(db, key)? else {
-        return Ok(Err(NamespaceError::NotFound));
+) -> Result<Written<Entry>, Fault> {
+    let refuse = |why| Ok(Written::Done(Err(why)));
+    let Some((parent, name)) = load_child(db, key)? else {
+        return refuse(NamespaceError::NotFound);
     };
-    if entry.is_directory() {
-        return Ok(Err(NamespaceError::IsDirectory));
-    }
+    let Current { stored, bound } = match overwritten(name, over) {
+        Err(busy) => return Ok(Written::Busy(busy)),
+        Ok(current) => current,
+    };
+    let Some(Stored { entry, .. }) = stored else {
+        // The name was dead, and now its row is gone as well.
+        remove_child(db, parent, key)?;
+        return refuse(NamespaceError::NotFound);
+    };
+    let Some(bound) = bound else {
+        return refuse(NamespaceError::IsDirectory);
+    };
     if let Err(failed) = condition.check(Some(&entry)) {
-        return Ok(Err(failed.into()));
+        return refuse(failed.into());
     }
     remove_child(db, parent, key)?;
-    delete_log::append(db, &entry, None, now)?;
-    Ok(Ok(entry))
+    dispose(db, &entry, bound.disposal(), now)?;
+    Ok(Written::Done(Ok(entry)))
 }
 
 pub(crate) fn update(
     db: &Connection,
     update: Update,
-) -> Result<Result<Replaced, NamespaceError>, Fault> {
-    let Some((parent, before, mark)) = load_child(db, &update.key)? else {
-        return Ok(Err(NamespaceError::NotFound));
+    over: Over,
+) -> Result<Written<Replaced>, Fault> {
+    let refuse = |why| Ok(Written::Done(Err(why)));
+    let Some((parent, name)) = load_child(db, &update.key)? else {
+        return refuse(NamespaceError::NotFound);
+    };
+    let Current { stored, bound } = match overwritten(name, over) {
+        Err(busy) => return Ok(Written::Busy(busy)),
+        Ok(current) => current,
+    };
+    let Some(Stored {
+        entry: before,
+        mark,
+        ..
+    }) = stored
+    else {
+        return refuse(NamespaceError::NotFound);
     };
     if let Err(failed) = update.condition.check(Some(&before)) {
-        return Ok(Err(failed.into()));
+        return refuse(failed.into());
     }
     let mut after = Entry {
         mtime: update.mtime,
@@ -162,11 +236,40 @@ pub(crate) fn update(
         }
         object.content_disposition = update.content_disposition;
     }
-    write_entry(db, parent.id, &after, mark)?;
-    Ok(Ok(Replaced {
+    let stored = Stored {
+        entry: after,
+        mark,
+        place: bound.map_or(Place::Directory, updated),
+    };
+    write_entry(db, parent.id, &stored)?;
+    Ok(Written::Done(Ok(Replaced {
         before: Some(before),
-        after,
-    }))
+        after: stored.entry,
+    })))
+}
+
+/// How an object is bound whose entry is written anew.
+fn updated(bound: Bound) -> Place {
+    match Binding::updated(bound) {
+        Binding::Bound(bound) => Place::Bound(bound),
+        _ => Place::Bound(bound),
+    }
+}
+
+/// The same, when the new entry may bring new copies.
+fn written_again(bound: Bound) -> Place {
+    match bound {
+        Bound::Sole {
+            object,
+            label,
+            version,
+        } => Place::Bound(Bound::Sole {
+            object,
+            label,
+            version: version + 1,
+        }),
+        linked @ Bound::Linked { .. } => updated(linked),
+    }
 }
 
 /// Writes an admitted child, or says why not. `row` is open.
@@ -175,17 +278,16 @@ fn write_child(
     directory: i64,
     row: Row,
     child: &Child,
-    current: Option<(Entry, Mark)>,
+    current: Current,
     now: Timestamp,
 ) -> Result<Result<Replaced, NamespaceError>, Fault> {
-    let before = current.as_ref().map_or(Slot::Absent, |(e, m)| slot(e, *m));
+    let before = current.stored.as_ref().map_or(Slot::Absent, slot);
     match child {
         Child::Object(put) => {
-            let current = current.map(|(entry, _)| entry);
             if before.put_object().is_none() {
                 return Ok(Err(NamespaceError::IsDirectory));
             }
-            if let Err(refused) = check_put(row, put, current.as_ref()) {
+            if let Err(refused) = check_put(row, put, current.entry()) {
                 return Ok(Err(refused));
             }
             if let Some(also) = &put.also
@@ -199,11 +301,11 @@ fn write_child(
             let Slot::Directory(mark) = before.make_directory() else {
                 return Err(Fault::corrupt("a new directory is none"));
             };
-            match current {
-                Some((entry, _)) if entry.is_directory() => {
-                    touch(db, directory, entry, mark, make).map(Ok)
+            match current.stored {
+                Some(stored) if stored.entry.is_directory() => {
+                    touch(db, directory, stored.entry, mark, make).map(Ok)
                 }
-                current => {
+                stored => {
                     let entry = Entry {
                         key: make.key.clone(),
                         mtime: make.mtime,
@@ -211,21 +313,74 @@ fn write_child(
                         roles: make.roles.clone(),
                         kind: EntryKind::Directory,
                     };
-                    replace(db, directory, current.map(|(e, _)| e), entry, now).map(Ok)
+                    let current = Current { stored, ..current };
+                    replace(db, directory, current, entry, now).map(Ok)
                 }
             }
         }
+        Child::Enter(enter) => {
+            if before.put_object().is_none() {
+                return Ok(Err(NamespaceError::IsDirectory));
+            }
+            if let Err(refused) = enter.condition.check(current.entry()) {
+                return Ok(Err(refused.into()));
+            }
+            if is_full(row, enter.directory_entries_max) {
+                return Ok(Err(NamespaceError::DirectoryFull));
+            }
+            write_entering(db, directory, current, enter).map(Ok)
+        }
+        Child::Transfer(_) => Err(Fault::corrupt("a transfer has two names")),
     }
+}
+
+/// What enters, beside what is there; that disposes of nothing yet.
+fn write_entering(
+    db: &Connection,
+    directory: i64,
+    current: Current,
+    enter: &Enter,
+) -> Result<Replaced, Fault> {
+    let object = enter
+        .entry
+        .object()
+        .ok_or_else(|| Fault::corrupt("a directory cannot enter a name"))?;
+    if let (Some(stored), Some(bound)) = (&current.stored, current.bound) {
+        let place = updated(bound);
+        write_prior(
+            db,
+            directory,
+            &Stored {
+                place,
+                ..stored.clone()
+            },
+        )?;
+    }
+    let stored = Stored {
+        entry: enter.entry.clone(),
+        mark: Mark::Normal,
+        place: Place::Entering {
+            object: object.object_id,
+            token: enter.token,
+        },
+    };
+    write_entry(db, directory, &stored)?;
+    Ok(Replaced {
+        before: current.stored.map(|stored| stored.entry),
+        after: stored.entry,
+    })
 }
 
 fn check_put(row: Row, put: &PutObject, current: Option<&Entry>) -> Result<(), NamespaceError> {
     put.condition.check(current)?;
-    match row {
-        Row::Open { count } if count > put.directory_entries_max => {
-            Err(NamespaceError::DirectoryFull)
-        }
-        _ => Ok(()),
+    if is_full(row, put.directory_entries_max) {
+        return Err(NamespaceError::DirectoryFull);
     }
+    Ok(())
+}
+
+fn is_full(row: Row, entries_max: u64) -> bool {
+    matches!(row, Row::Open { count } if count > entries_max)
 }
 
 /// Writes the record that comes with an entry; false, and nothing is written, if it is not as expected.
@@ -235,19 +390,28 @@ fn write_also(db: &Connection, entry: &ObjectKey, also: &Write) -> Result<bool, 
         && records::batch(db, std::slice::from_ref(also))?.is_ok())
 }
 
-/// Writes `after` where `before` was. The bytes of what is gone for ever go to the delete log.
+/// Writes `after` in the place of what is there, which is disposed of.
 fn replace(
     db: &Connection,
     directory: i64,
-    before: Option<Entry>,
+    current: Current,
     after: Entry,
     now: Timestamp,
 ) -> Result<Replaced, Fault> {
-    write_entry(db, directory, &after, Mark::Normal)?;
-    if let Some(before) = &before {
-        delete_log::append(db, before, Some(&after), now)?;
+    let before = current.stored.map(|stored| stored.entry);
+    let mut stored = sole(after);
+    let object = stored.entry.object().map(|object| object.object_id);
+    match (&before, current.bound) {
+        // Written again: it stays where it is.
+        (_, Some(bound)) if object == Some(bound.object()) => stored.place = written_again(bound),
+        (Some(before), Some(bound)) => dispose(db, before, bound.disposal(), now)?,
+        _ => {}
     }
-    Ok(Replaced { before, after })
+    write_entry(db, directory, &stored)?;
+    Ok(Replaced {
+        before,
+        after: stored.entry,
+    })
 }
 
 /// `mkdir` of what is a directory already.
@@ -263,7 +427,13 @@ fn touch(
         after.headers.clone_from(&make.headers);
         after.roles.clone_from(&make.roles);
         after.mtime = make.mtime;
-        write_entry(db, directory, &after, mark)?;
+        let stored = Stored {
+            entry: after,
+            mark,
+            place: Place::Directory,
+        };
+        write_entry(db, directory, &stored)?;
+        after = stored.entry;
     }
     Ok(Replaced {
         before: Some(before),
@@ -271,9 +441,15 @@ fn touch(
     })
 }
 
-fn slot(entry: &Entry, mark: Mark) -> Slot {
-    if entry.is_directory() {
-        Slot::Directory(mark)
+impl Current {
+    fn entry(&self) -> Option<&Entry> {
+        self.stored.as_ref().map(|stored| &stored.entry)
+    }
+}
+
+fn slot(stored: &Stored) -> Slot {
+    if stored.entry.is_directory() {
+        Slot::Directory(stored.mark)
     } else {
         Slot::Object
     }
@@ -292,107 +468,9 @@ fn on_row<T>(
     Ok(reply)
 }
 
-fn load_row(db: &Connection, path: &str) -> Result<StoredRow, Fault> {
-    let stored = db
-        .prepare_cached("SELECT id, state, token, entries FROM directory WHERE path = ?1")?
-        .query_row([path], |row| {
-            Ok(decode_row(row, 1).map(|decoded| StoredRow {
-                id: row.get(0).ok(),
-                row: decoded,
-            }))
-        })
-        .optional()?;
-    stored.unwrap_or(Ok(StoredRow {
-        id: None,
-        row: Row::Missing,
-    }))
-}
-
-/// Decodes `state, token, entries` from column `at` on; nulls are a missing row.
-pub(super) fn decode_row(row: &rusqlite::Row<'_>, at: usize) -> Result<Row, Fault> {
-    let token = |row: &rusqlite::Row<'_>| entry_row::token(entry_row::blob(row, at + 1)?);
-    match row.get::<_, Option<i64>>(at)? {
-        None => Ok(Row::Missing),
-        Some(PROBING) => Ok(Row::Probing(token(row)?)),
-        Some(OPEN) => Ok(Row::Open {
-            count: entry_row::unsigned(row, at + 2)?,
-        }),
-        Some(CLOSING) => Ok(Row::Closing(token(row)?)),
-        Some(_) => Err(Fault::corrupt("a directory has an unknown state")),
-    }
-}
-
-fn store_row(db: &Connection, path: &str, old: StoredRow, new: Row) -> Result<StoredRow, Fault> {
-    if old.row == new {
-        return Ok(old);
-    }
-    let (state, token, count) = match new {
-        Row::Missing => {
-            db.prepare_cached("DELETE FROM directory WHERE id = ?1")?
-                .execute([old.id])?;
-            return Ok(StoredRow { id: None, row: new });
-        }
-        Row::Probing(token) => (PROBING, Some(token), 0),
-        Row::Open { count } => (OPEN, None, count),
-        Row::Closing(token) => (CLOSING, Some(token), 0),
-    };
-    let token = token.map(|token| token.to_bits().to_be_bytes());
-    let token = token.as_ref().map(|bytes| &bytes[..]);
-    let count = entry_row::to_sql(count);
-    let id = match old.id {
-        Some(id) => {
-            db.prepare_cached(
-                "UPDATE directory SET state = ?2, token = ?3, entries = ?4 WHERE id = ?1",
-            )?
-            .execute(params![id, state, token, count])?;
-            id
-        }
-        None => db
-            .prepare_cached(
-                "INSERT INTO directory (path, state, token, entries) VALUES (?1, ?2, ?3, ?4)",
-            )?
-            .insert(params![path, state, token, count])?,
-    };
-    Ok(StoredRow {
-        id: Some(id),
-        row: new,
-    })
-}
-
-fn load_entry(
-    db: &Connection,
-    directory: i64,
-    key: &ObjectKey,
-) -> Result<Option<(Entry, Mark)>, Fault> {
-    let mut statement = db.prepare_cached(SELECT_ENTRY)?;
-    let mut rows = statement.query(params![directory, key.name()])?;
-    match rows.next()? {
-        None => Ok(None),
-        Some(row) => Decoder::new(Parent::Entry(key)).entry(row, 0).map(Some),
-    }
-}
-
-/// The row of the parent, open and numbered.
-struct OpenParent {
-    stored: StoredRow,
-    id: i64,
-}
-
-/// An existing entry. Its parent's row is open: nothing else has children.
-fn load_child(
-    db: &Connection,
-    key: &ObjectKey,
-) -> Result<Option<(OpenParent, Entry, Mark)>, Fault> {
-    let stored = load_row(db, key.entry_route())?;
-    let (Some(id), Row::Open { .. }) = (stored.id, stored.row) else {
-        return Ok(None);
-    };
-    Ok(load_entry(db, id, key)?.map(|(entry, mark)| (OpenParent { stored, id }, entry, mark)))
-}
-
-fn write_entry(db: &Connection, directory: i64, entry: &Entry, mark: Mark) -> Result<(), Fault> {
-    let mut statement = db.prepare_cached(UPSERT)?;
-    entry_row::upsert(&mut statement, directory, entry, mark)
+fn load_entry(db: &Connection, key: &ObjectKey) -> Result<Option<(OpenParent, Stored)>, Fault> {
+    let child = load_child(db, key)?;
+    Ok(child.and_then(|(parent, name)| Some((parent, name.stored?))))
 }
 
 fn store_mark(
@@ -407,14 +485,5 @@ fn store_mark(
     };
     db.prepare_cached("UPDATE entry SET mark = ?3 WHERE directory = ?1 AND name = ?2")?
         .execute(params![parent.id, key.name(), mark])?;
-    Ok(())
-}
-
-/// Removing a child and counting down are one transaction.
-fn remove_child(db: &Connection, parent: OpenParent, key: &ObjectKey) -> Result<(), Fault> {
-    db.prepare_cached("DELETE FROM entry WHERE directory = ?1 AND name = ?2")?
-        .execute(params![parent.id, key.name()])?;
-    let row = parent.stored.row.with_child_removed();
-    store_row(db, key.entry_route(), parent.stored, row)?;
     Ok(())
 }

@@ -2,14 +2,17 @@
 //! transaction, so that no reader holds back a checkpoint for long.
 
 use libmanta::ObjectKey;
-use libmanta::moray::shard::{Listed, Look};
+use libmanta::link::{Binding, Bound};
+use libmanta::moray::shard::{Entering, Listed, Look};
 use libmanta::moray::{List, Only, Order};
 use libmanta::namespace::{Mark, Row};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
 
-use super::entry_row::{self, Decoder, Parent, select_entry};
-use super::namespace::decode_row;
+use super::directory_row::{decode_row, load_row};
+use super::entry_row::{self, Decoder, Parent, SELECT_PRIOR, Stored, select_entry};
+use super::name::Name;
+use super::place::Place;
 use crate::error::Fault;
 
 /// One statement, and so one moment.
@@ -26,18 +29,46 @@ pub(crate) fn look(db: &Connection, key: &ObjectKey) -> Result<Look, Fault> {
     let mut rows = statement.query(params![key.entry_route(), key.name()])?;
     let mut look = Look {
         entry: None,
+        before: None,
+        binding: Binding::Missing,
         mark: Mark::Normal,
         row: Row::Missing,
     };
     if let Some(row) = rows.next()? {
         look.row = decode_row(row, 0)?;
         if row.get_ref(LOOK_ENTRY)? != rusqlite::types::ValueRef::Null {
-            let (entry, mark) = Decoder::new(Parent::Entry(key)).entry(row, LOOK_ENTRY)?;
-            look.entry = Some(entry);
-            look.mark = mark;
+            let stored = Decoder::new(Parent::Entry(key)).entry(row, LOOK_ENTRY)?;
+            look.mark = stored.mark;
+            look.binding = match stored.place {
+                Place::Directory => Binding::Directory,
+                Place::Bound(bound) => Binding::Bound(bound),
+                Place::Entering { .. } => return look_entering(db, key),
+            };
+            look.entry = Some(stored.entry);
         }
     }
     Ok(look)
+}
+
+/// The same for a name that is being entered, which has two rows.
+fn look_entering(db: &Connection, key: &ObjectKey) -> Result<Look, Fault> {
+    // Both rows are of the same moment; ends when it is dropped.
+    let transaction = db.unchecked_transaction()?;
+    let row = load_row(&transaction, key.entry_route())?;
+    let name = match row.id {
+        Some(id) => Name::load(&transaction, id, key)?,
+        None => Name::default(),
+    };
+    Ok(Look {
+        binding: name.binding(),
+        mark: name
+            .stored
+            .as_ref()
+            .map_or(Mark::Normal, |stored| stored.mark),
+        entry: name.stored.map(|stored| stored.entry),
+        before: name.before.map(|stored| stored.entry),
+        row: row.row,
+    })
 }
 
 pub(crate) fn list(db: &Connection, list: &List) -> Result<Listed, Fault> {
@@ -52,14 +83,20 @@ pub(crate) fn list(db: &Connection, list: &List) -> Result<Listed, Fault> {
             None => (0, Row::Missing),
         }
     };
-    let entries = match row {
-        Row::Open { .. } => page(&transaction, id, list)?,
-        _ => Vec::new(),
+    let mut listed = Listed {
+        row,
+        entries: Vec::new(),
+        linked: Vec::new(),
+        entering: Vec::new(),
     };
-    Ok(Listed { row, entries })
+    if let Row::Open { .. } = row {
+        page(&transaction, id, list, &mut listed)?;
+        entering(&transaction, id, list, &mut listed)?;
+    }
+    Ok(listed)
 }
 
-fn page(db: &Connection, directory: i64, list: &List) -> Result<Vec<libmanta::Entry>, Fault> {
+fn page(db: &Connection, directory: i64, list: &List, listed: &mut Listed) -> Result<(), Fault> {
     let (sql, from) = page_sql(list);
     let mut statement = db.prepare_cached(&sql)?;
     let limit = entry_row::to_sql(list.limit as u64);
@@ -70,11 +107,62 @@ fn page(db: &Connection, directory: i64, list: &List) -> Result<Vec<libmanta::En
     ]))?;
     let mut decoder = Decoder::new(Parent::Directory(&list.directory));
     // A caller may ask for everything there is; that much is not set aside for it.
-    let mut entries = Vec::with_capacity(list.limit.min(1024));
+    listed.entries.reserve(list.limit.min(1024));
     while let Some(row) = rows.next()? {
-        entries.push(decoder.entry(row, 0)?.0);
+        let stored = decoder.entry(row, 0)?;
+        match stored.place {
+            Place::Bound(bound @ Bound::Linked { .. }) => {
+                listed.linked.push((listed.entries.len(), bound));
+            }
+            Place::Entering { .. } => return Err(Fault::corrupt("a page has a name too many")),
+            Place::Directory | Place::Bound(Bound::Sole { .. }) => {}
+        }
+        listed.entries.push(stored.entry);
     }
-    Ok(entries)
+    Ok(())
+}
+
+/// Served by an index that holds nothing else.
+const ENTERING: &str = select_entry!(
+    "SELECT",
+    "FROM entry INDEXED BY entry_entering WHERE directory = ?1 AND binding = 3 ORDER BY name"
+);
+
+fn entering(
+    db: &Connection,
+    directory: i64,
+    list: &List,
+    listed: &mut Listed,
+) -> Result<(), Fault> {
+    let mut statement = db.prepare_cached(ENTERING)?;
+    let mut rows = statement.query([directory])?;
+    let mut decoder = Decoder::new(Parent::Directory(&list.directory));
+    while let Some(row) = rows.next()? {
+        let stored = decoder.entry(row, 0)?;
+        let mut prior = db.prepare_cached(SELECT_PRIOR)?;
+        let mut before = prior.query(params![directory, stored.entry.key.name()])?;
+        let before: Option<Stored> = match before.next()? {
+            None => None,
+            Some(row) => Some(Decoder::new(Parent::Entry(&stored.entry.key)).entry(row, 0)?),
+        };
+        let name = Name {
+            stored: Some(stored),
+            before,
+        };
+        let binding = name.binding();
+        if let Name {
+            stored: Some(stored),
+            before,
+        } = name
+        {
+            listed.entering.push(Entering {
+                binding,
+                entry: stored.entry,
+                before: before.map(|before| before.entry),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The statement for a page, and where it begins (`?3`). The index is named in it, because the cost of the
@@ -118,7 +206,10 @@ fn page_sql(list: &List) -> (String, Value) {
     };
     let columns = select_entry!("SELECT", "FROM entry");
     (
-        format!("{columns}{index} WHERE directory = ?1{first}{only} ORDER BY {order} LIMIT ?2"),
+        format!(
+            "{columns}{index} WHERE directory = ?1{first}{only} AND binding IS NOT 3 \
+             ORDER BY {order} LIMIT ?2"
+        ),
         from,
     )
 }

@@ -18,11 +18,11 @@ use crate::config::Config;
 use crate::error::OpenError;
 
 /// `PRAGMA user_version` of the files this program writes.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 /// `PRAGMA application_id`: "MRAY".
 const APPLICATION_ID: i64 = 0x4d52_4159;
 /// All statements of the crate fit.
-const STATEMENTS_CACHED: usize = 64;
+const STATEMENTS_CACHED: usize = 128;
 
 /// Nobody else writes, so only recovery by another connection is ever waited for.
 pub(super) const BUSY_PATIENCE: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ pub(super) const BUSY_PATIENCE: Duration = Duration::from_secs(5);
 /// `entry`: a directory has no `object_id`; `creator` is null when it is the owner; `headers` and `roles` are
 /// null when empty; `mark` is the token of a removal.
 /// `deleted.sequence` never repeats, so forgetting twice is harmless.
-const TABLES: &str = "
+const FORMAT_1: &str = "
 CREATE TABLE directory (
     id INTEGER PRIMARY KEY,
     path TEXT NOT NULL UNIQUE,
@@ -88,8 +88,84 @@ CREATE TABLE shard (
 CREATE INDEX deleted_logged ON deleted (logged_ms);
 ";
 
+/// What format 3 adds: objects with several names, by the protocol of [`libmanta::link`].
+///
+/// `entry.binding`: null for a sole object, else 1 linked, 2 linked and moving, 3 entering. `label` is null
+/// when it is the object's id; that of an entry that is being entered is the token of whoever enters.
+/// `version` is null when it is zero. All four are null for directories.
+/// `prior`: what is under a name until somebody has entered it; columns as in `entry`.
+/// `object`: the record of a promoted object; `live` and `moved` count the rows in `reference` that stand so.
+/// `reference.standing`: 1 live, 2 and 3 a link and a rename under way, 4 moved; `source` is the label of the
+/// reference that one under way starts from, and null otherwise.
+/// `errand.kind`: 1 drop, 2 settle, 3 erase; `name` is null for the first. `sequence` never repeats.
+const ADDED_IN_3: &str = "
+ALTER TABLE entry ADD COLUMN binding INTEGER;
+ALTER TABLE entry ADD COLUMN label BLOB;
+ALTER TABLE entry ADD COLUMN pin BLOB;
+ALTER TABLE entry ADD COLUMN version INTEGER;
+CREATE INDEX entry_entering ON entry (directory, name) WHERE binding = 3;
+CREATE TABLE prior (
+    directory INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    mtime_ms INTEGER NOT NULL,
+    object_id BLOB,
+    size_bytes INTEGER,
+    md5 BLOB,
+    content_type TEXT,
+    content_disposition TEXT,
+    creator BLOB,
+    copies BLOB,
+    headers BLOB,
+    roles BLOB,
+    mark BLOB,
+    binding INTEGER,
+    label BLOB,
+    pin BLOB,
+    version INTEGER,
+    PRIMARY KEY (directory, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX prior_object ON prior (object_id);
+CREATE TABLE object (
+    object_id BLOB NOT NULL PRIMARY KEY,
+    creator BLOB NOT NULL,
+    copies BLOB NOT NULL,
+    version INTEGER NOT NULL,
+    confirmed INTEGER NOT NULL,
+    live INTEGER NOT NULL,
+    moved INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE reference (
+    object_id BLOB NOT NULL,
+    label BLOB NOT NULL,
+    name TEXT NOT NULL,
+    standing INTEGER NOT NULL,
+    source BLOB,
+    since_ms INTEGER NOT NULL,
+    PRIMARY KEY (object_id, label)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reference_source ON reference (object_id, source) WHERE source IS NOT NULL;
+CREATE TABLE errand (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    logged_ms INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    object_id BLOB NOT NULL,
+    label BLOB NOT NULL,
+    name TEXT
+) STRICT;
+";
+
 /// Tables of the present format.
-const TABLES_COUNT: i64 = 5;
+const TABLES: [&str; 9] = [
+    "deleted",
+    "directory",
+    "entry",
+    "errand",
+    "object",
+    "prior",
+    "record",
+    "reference",
+    "shard",
+];
 
 /// Opens the file for the writer; creates it when it is missing and may be created. What a killed process
 /// left in the write-ahead log is recovered here.
@@ -192,14 +268,15 @@ fn check_format(connection: &Connection, config: &Config) -> Result<(), OpenErro
         return Err(OpenError::Missing { path: path() });
     }
     if things == 0 && found == 0 {
-        return add(connection, &[TABLES, ADDED_IN_2], config).map_err(sqlite);
+        return add(connection, &[FORMAT_1, ADDED_IN_2, ADDED_IN_3], config).map_err(sqlite);
     }
     if application != APPLICATION_ID {
         return Err(OpenError::NotOurs { path: path() });
     }
     match found {
         FORMAT => {}
-        1 => add(connection, &[ADDED_IN_2], config).map_err(sqlite)?,
+        2 => add(connection, &[ADDED_IN_3], config).map_err(sqlite)?,
+        1 => add(connection, &[ADDED_IN_2, ADDED_IN_3], config).map_err(sqlite)?,
         found if found > FORMAT => {
             return Err(OpenError::TooNew {
                 path: path(),
@@ -215,31 +292,25 @@ fn check_format(connection: &Connection, config: &Config) -> Result<(), OpenErro
             });
         }
     }
-    let tables: i64 = connection
-        .query_row(
-            "SELECT count(*) FROM sqlite_schema WHERE type = 'table' \
-             AND name IN ('directory', 'entry', 'deleted', 'record', 'shard')",
-            [],
-            |row| row.get(0),
-        )
-        .map_err(sqlite)?;
-    if tables != TABLES_COUNT {
-        let finding = format!("{tables} of {TABLES_COUNT} tables are there");
-        return Err(OpenError::Damaged {
-            path: path(),
-            finding,
-        });
+    for table in TABLES {
+        if !connection.table_exists(None, table).map_err(sqlite)? {
+            let finding = format!("table {table} is missing");
+            return Err(OpenError::Damaged {
+                path: path(),
+                finding,
+            });
+        }
     }
     Ok(())
 }
 
-/// Brings the file to the present format and writes whose it is, in one transaction. A file of format 1 does
-/// not say whose it is, so it is taken for what it is opened as.
+/// Brings the file to the present format, in one transaction, and writes whose it is if it does not say so: a
+/// new one does not, and one of format 1, which is taken for what it is opened as.
 fn add(connection: &Connection, tables: &[&str], config: &Config) -> Result<(), rusqlite::Error> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     transaction.execute_batch(&tables.concat())?;
     transaction.execute(
-        "INSERT INTO shard (name, store) VALUES (?1, ?2)",
+        "INSERT INTO shard (name, store) SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM shard)",
         params![
             config.name,
             config.store_id.as_ref().map(|id| &id.as_bytes()[..])
