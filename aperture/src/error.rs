@@ -12,7 +12,6 @@ use crate::rule::RULE_BYTES_MAX;
 pub struct SyntaxError {
     pub line: usize,
     pub column: usize,
-    #[source]
     pub problem: Problem,
 }
 

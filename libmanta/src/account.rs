@@ -59,7 +59,7 @@ impl fmt::Debug for Login {
 
 /// An account: its public keys, its groups, its subusers and the names of its roles. What the roles allow is
 /// asked of [`crate::mahi::Identity`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     pub id: AccountId,
     pub login: Login,
@@ -70,19 +70,14 @@ pub struct Account {
     /// MD5 fingerprint (16 colon-separated hex pairs) → public key, one line in OpenSSH form.
     pub keys: BTreeMap<String, String>,
     /// Member of the group `role-operators`: an operator in requests that say `Role: _operator`.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub role_operator: bool,
     /// Member of the group `readers`: may read anywhere.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reader: bool,
     /// No links may be made to objects of this account, nor by it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub snaplinks_disabled: bool,
     /// Subusers by login.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub users: BTreeMap<String, User>,
     /// Name → id of every role that belongs to this account.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub roles: BTreeMap<String, Uuid>,
 }
 
@@ -106,7 +101,7 @@ impl Account {
 }
 
 /// A subuser: signs with keys of its own and may do what the roles it holds allow.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     pub id: UserId,
     /// Unique among the subusers of its account. One named `anonymous` stands for everybody without a key.

@@ -4,91 +4,52 @@
 //! | --- | --- | --- |
 //! | `GET /accounts` | | 200, list of [`AccountView`] |
 //! | `POST /accounts` | [`CreateAccount`] | 201, [`AccountView`] |
+//! | `GET /accounts/:login` | | 200, [`AccountView`] |
+//! | `PATCH /accounts/:login` | [`Groups`](crate::Groups) | 200, [`AccountView`] |
 //! | `POST /accounts/:login/keys` | [`AddKey`] | 201, [`KeyView`] |
 //! | `DELETE /accounts/:login/keys` | [`RemoveKey`] | 200, [`KeyView`] |
+//! | `GET /accounts/:login/users` | | 200, list of [`UserView`] |
+//! | `POST /accounts/:login/users` | [`CreateUser`] | 201, [`UserView`] |
+//! | `DELETE /accounts/:login/users/:user` | | 200, [`Done`] |
+//! | `POST /accounts/:login/users/:user/keys` | [`AddKey`] | 201, [`KeyView`] |
+//! | `DELETE /accounts/:login/users/:user/keys` | [`RemoveKey`] | 200, [`KeyView`] |
+//! | `GET /accounts/:login/policies` | | 200, list of [`PolicyView`] |
+//! | `POST /accounts/:login/policies` | [`CreatePolicy`] | 201, [`Done`] |
+//! | `PUT /accounts/:login/policies/:policy` | [`SetRules`] | 200, [`Done`] |
+//! | `DELETE /accounts/:login/policies/:policy` | | 200, [`Done`] |
+//! | `GET /accounts/:login/roles` | | 200, list of [`RoleView`] |
+//! | `POST /accounts/:login/roles` | [`CreateRole`] | 201, [`Done`] |
+//! | `DELETE /accounts/:login/roles/:role` | | 200, [`Done`] |
+//! | `POST /accounts/:login/roles/:role/policies` | [`PolicyName`] | 200, [`Done`] |
+//! | `DELETE /accounts/:login/roles/:role/policies` | [`PolicyName`] | 200, [`Done`] |
+//! | `POST /accounts/:login/roles/:role/members` | [`AddMember`] | 200, [`Done`] |
+//! | `DELETE /accounts/:login/roles/:role/members` | [`MemberName`] | 200, [`Done`] |
 //!
 //! What else a store has to offer its operator is answered by [`Others`].
 //!
-//! A refusal is 400, 404, 409 or 503 with a [`Refusal`]. Logins need no escaping in a path.
+//! A refusal is 400, 404, 409 or 503 with a [`Refusal`]. Logins and names need no escaping in a path. Lists are in
+//! order of their names.
 
 mod client;
+mod message;
+mod refusal;
+mod route;
 mod server;
+mod view;
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 pub use client::{Client, ClientError};
+pub use message::{
+    AddKey, AddMember, CreateAccount, CreatePolicy, CreateRole, CreateUser, MemberName, PolicyName,
+    RemoveKey, SetRules,
+};
+pub use refusal::Refusal;
 pub use server::{Handle, serve, serve_with};
+pub use view::{AccountView, Done, KeyView, MemberView, PolicyView, RoleView, UserView};
 
 /// Commands that do not concern accounts: method, path and body to a document, or `None` for what is no
 /// command. Refusals of theirs are answered with 400. Must not block.
 pub type Others = Arc<
     dyn Fn(&http::Method, &str, &[u8]) -> Option<Result<serde_json::Value, Refusal>> + Send + Sync,
 >;
-
-use libmanta::Account;
-
-/// An account, as administrators see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AccountView {
-    pub id: String,
-    pub login: String,
-    pub operator: bool,
-    pub approved: bool,
-    pub keys: Vec<KeyView>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct KeyView {
-    /// MD5, 16 colon-separated hex pairs.
-    pub fingerprint: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct CreateAccount {
-    pub login: String,
-    #[serde(default)]
-    pub operator: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AddKey {
-    /// A public key as OpenSSH or PEM has it.
-    pub key: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RemoveKey {
-    /// MD5 or `SHA256:` form.
-    pub fingerprint: String,
-}
-
-/// Why a request was not done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
-    /// A word for programs, such as `LoginTaken`.
-    pub code: String,
-    /// A sentence for people.
-    pub message: String,
-}
-
-impl From<&Account> for AccountView {
-    fn from(account: &Account) -> Self {
-        let key = |fingerprint: &String| KeyView {
-            fingerprint: fingerprint.clone(),
-        };
-        Self {
-            id: account.id.to_string(),
-            login: account.login.to_string(),
-            operator: account.operator,
-            approved: account.approved,
-            keys: account.keys.keys().map(key).collect(),
-        }
-    }
-}

@@ -4,12 +4,10 @@
 //! if somebody did. Only then is memory brought up to date, and only forward, so that two changes that
 //! finish in the other order do not undo each other there.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
-use httpsig::{Fingerprint, PublicKey};
 use libmanta::mahi::{Held, Identity, IdentityError, InvalidToken, Principal, Role};
 use libmanta::moray::{BatchError, Buckets, Expect, MorayError, Write};
 use libmanta::{Account, AccountId, Clock, Login, Timestamp, UserId};
@@ -17,11 +15,15 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::error::{AccountError, OpenError};
-use crate::record::{self, AccountRecord, BUCKET, ROUTE};
+use crate::known::{Holder, Known, State};
+use crate::record::{self, AccountRecord, BUCKET, ROUTE, StoredAccount};
 use crate::token::Sealer;
 
 /// Records read in one go while loading.
 const PAGE: usize = 500;
+
+/// Of one account. Every change writes and parses its record as a whole.
+const RECORD_BYTES_MAX: usize = 1 << 20;
 
 /// How often a change is tried again because of others. Administrators are few.
 const ATTEMPTS_MAX: usize = 20;
@@ -33,17 +35,6 @@ pub struct Service {
     config: Config,
     sealer: Sealer,
     known: RwLock<Known>,
-}
-
-#[derive(Default)]
-struct Known {
-    by_login: HashMap<String, Cached>,
-    by_id: HashMap<AccountId, String>,
-}
-
-struct Cached {
-    revision: u64,
-    account: Arc<Account>,
 }
 
 /// An account to be made.
@@ -95,10 +86,19 @@ impl Service {
     /// All accounts in order of their logins.
     #[must_use]
     pub fn accounts(&self) -> Vec<Arc<Account>> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let mut accounts: Vec<_> = known.by_login.values().map(|c| c.account.clone()).collect();
+        let mut accounts: Vec<_> = self.known().all().map(|s| s.account.clone()).collect();
         accounts.sort_by(|a, b| a.login.cmp(&b.login));
         accounts
+    }
+
+    pub(crate) fn state(&self, login: &str) -> Result<Arc<State>, AccountError> {
+        let known = self.known();
+        let state = known.by_login(login).cloned();
+        state.ok_or_else(|| AccountError::NoSuchAccount(login.to_owned()))
+    }
+
+    pub(crate) fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes an approved account without keys. Durable when it returns.
@@ -106,60 +106,26 @@ impl Service {
         let NewAccount { login, operator } = new;
         let login = Login::parse(&login).ok_or(AccountError::InvalidLogin(login))?;
         let id = AccountId::random();
-        let account = Account {
+        let account = StoredAccount {
             operator,
-            ..Account::new(id, login)
+            ..StoredAccount::new(id, login)
         };
         let record = AccountRecord::first(account);
         let login = record.account.login.as_str();
         match self.write(&record, Expect::Absent).await {
-            Ok(()) => Ok(self.remember(&record)),
+            Ok(()) => Ok(self.remember(&record).account.clone()),
             Err(WriteError::Conflict) => Err(AccountError::LoginTaken(login.to_owned())),
             Err(WriteError::Moray(error)) => Err(error.into()),
         }
     }
 
-    /// Lets a key sign for the account: a public key as OpenSSH or PEM has it. Returns its MD5
-    /// fingerprint. Repeating is harmless.
-    pub async fn add_key(&self, login: &str, key: &str) -> Result<String, AccountError> {
-        let key = PublicKey::parse(key.trim()).map_err(AccountError::InvalidKey)?;
-        let fingerprint = key.md5_fingerprint();
-        let line = key.to_openssh();
-        self.change(login, |account| {
-            account.keys.insert(fingerprint.clone(), line.clone());
-            Ok(())
-        })
-        .await?;
-        Ok(fingerprint)
-    }
-
-    /// Takes a key away, named by its MD5 or SHA-256 fingerprint. Requests signed with it are refused from
-    /// now on. Returns its MD5 fingerprint.
-    pub async fn remove_key(&self, login: &str, fingerprint: &str) -> Result<String, AccountError> {
-        let mut removed = String::new();
-        self.change(login, |account| {
-            let no_such_key = || AccountError::NoSuchKey {
-                login: login.to_owned(),
-                fingerprint: fingerprint.to_owned(),
-            };
-            let wanted: Fingerprint = fingerprint.parse().map_err(|_| no_such_key())?;
-            let is_wanted = |line: &str| {
-                PublicKey::parse_openssh(line).is_ok_and(|key| key.has_fingerprint(&wanted))
-            };
-            let found = account.keys.iter().find(|(_, line)| is_wanted(line));
-            removed = found.map(|(md5, _)| md5.clone()).ok_or_else(no_such_key)?;
-            account.keys.remove(&removed);
-            Ok(())
-        })
-        .await?;
-        Ok(removed)
-    }
-
-    async fn change(
+    /// Applies `change` to the account as it is, again if somebody else changed it meanwhile. Durable and in
+    /// effect when it returns. Nothing is written when `change` fails or changes nothing.
+    pub(crate) async fn change<T>(
         &self,
         login: &str,
-        mut change: impl FnMut(&mut Account) -> Result<(), AccountError>,
-    ) -> Result<(), AccountError> {
+        mut change: impl FnMut(&mut StoredAccount) -> Result<T, AccountError>,
+    ) -> Result<T, AccountError> {
         let no_such_account = || AccountError::NoSuchAccount(login.to_owned());
         for _ in 0..ATTEMPTS_MAX {
             let found = self.buckets.get(&record::key(login)).await?;
@@ -172,16 +138,22 @@ impl Service {
                 }
             })?;
             let mut account = current.account.clone();
-            change(&mut account)?;
+            let result = change(&mut account)?;
             if account == current.account {
                 self.remember(&current);
-                return Ok(());
+                return Ok(result);
             }
             let next = current.next(account);
+            if next.encode().len() > RECORD_BYTES_MAX {
+                return Err(AccountError::TooLarge {
+                    account: login.to_owned(),
+                    max_bytes: RECORD_BYTES_MAX,
+                });
+            }
             match self.write(&next, Expect::Etag(found.etag)).await {
                 Ok(()) => {
                     self.remember(&next);
-                    return Ok(());
+                    return Ok(result);
                 }
                 Err(WriteError::Conflict) => {}
                 Err(WriteError::Moray(error)) => return Err(error.into()),
@@ -211,22 +183,11 @@ impl Service {
     }
 
     /// Brings memory up to the record, unless it is ahead of it already.
-    fn remember(&self, record: &AccountRecord) -> Arc<Account> {
+    fn remember(&self, record: &AccountRecord) -> Arc<State> {
+        // Parsing its rules may take a moment; nobody waits for that.
+        let state = Arc::new(State::new(record));
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let login = record.account.login.as_str();
-        if let Some(cached) = known.by_login.get(login)
-            && cached.revision >= record.revision
-        {
-            return cached.account.clone();
-        }
-        let account = Arc::new(record.account.clone());
-        let cached = Cached {
-            revision: record.revision,
-            account: account.clone(),
-        };
-        known.by_id.insert(account.id, login.to_owned());
-        known.by_login.insert(login.to_owned(), cached);
-        account
+        known.remember(state)
     }
 }
 
@@ -238,33 +199,35 @@ enum WriteError {
 #[async_trait]
 impl Identity for Service {
     async fn account(&self, login: &str) -> Result<Option<Arc<Account>>, IdentityError> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(known
-            .by_login
-            .get(login)
-            .map(|cached| cached.account.clone()))
+        let known = self.known();
+        Ok(known.by_login(login).map(|state| state.account.clone()))
     }
 
     async fn account_by_id(&self, id: AccountId) -> Result<Option<Arc<Account>>, IdentityError> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let cached = known
-            .by_id
-            .get(&id)
-            .and_then(|login| known.by_login.get(login));
-        Ok(cached.map(|cached| cached.account.clone()))
+        let known = self.known();
+        Ok(known.by_id(id).map(|state| state.account.clone()))
     }
 
     async fn held_roles(
         &self,
-        _: AccountId,
-        _: Option<UserId>,
+        account: AccountId,
+        user: Option<UserId>,
     ) -> Result<Arc<[Held]>, IdentityError> {
-        // No account has roles.
-        Ok(Arc::from([]))
+        let known = self.known();
+        let holder = match user {
+            None => Some(Holder::Account(account)),
+            Some(id) => {
+                let state = known.by_id(account);
+                let is_user = state.is_some_and(|s| s.stored.users.values().any(|u| u.id == id));
+                is_user.then_some(Holder::User(id))
+            }
+        };
+        let held = holder.and_then(|holder| known.held(holder).cloned());
+        Ok(held.unwrap_or_else(|| Arc::from([])))
     }
 
-    async fn role(&self, _: Uuid) -> Result<Option<Arc<Role>>, IdentityError> {
-        Ok(None)
+    async fn role(&self, id: Uuid) -> Result<Option<Arc<Role>>, IdentityError> {
+        Ok(self.known().role(id).cloned())
     }
 
     fn mint_token(&self, principal: &Principal) -> String {

@@ -206,12 +206,15 @@ async fn the_admin_socket_does_all_of_it() {
     };
     let alice = client.create_account(&create).await.unwrap();
     assert!(alice.operator && alice.approved && alice.keys.is_empty());
-    let key = client.add_key("alice", KEY_1).await.unwrap();
+    let key = client.add_key("alice", None, KEY_1).await.unwrap();
     assert_eq!(
         client.accounts().await.unwrap()[0].keys,
         std::slice::from_ref(&key)
     );
-    let removed = client.remove_key("alice", &key.fingerprint).await.unwrap();
+    let removed = client
+        .remove_key("alice", None, &key.fingerprint)
+        .await
+        .unwrap();
     assert_eq!(removed, key);
 
     let code = |error: ClientError| match error {
@@ -223,23 +226,23 @@ async fn the_admin_socket_does_all_of_it() {
         "LoginTaken"
     );
     assert_eq!(
-        code(client.add_key("bob", KEY_1).await.unwrap_err()),
+        code(client.add_key("bob", None, KEY_1).await.unwrap_err()),
         "NoSuchAccount"
     );
     assert_eq!(
-        code(client.add_key("alice", "x").await.unwrap_err()),
+        code(client.add_key("alice", None, "x").await.unwrap_err()),
         "InvalidKey"
     );
     assert_eq!(
-        code(client.remove_key("alice", "x").await.unwrap_err()),
+        code(client.remove_key("alice", None, "x").await.unwrap_err()),
         "NoSuchKey"
     );
     assert_eq!(
-        code(client.add_key("a/b", KEY_1).await.unwrap_err()),
+        code(client.add_key("a/b", None, KEY_1).await.unwrap_err()),
         "InvalidLogin"
     );
     let long = CreateAccount {
-        login: "x".repeat(100_000),
+        login: "x".repeat(2 << 20),
         operator: false,
     };
     assert_eq!(

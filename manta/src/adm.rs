@@ -101,10 +101,13 @@ async fn account(client: &Client, command: AccountCommand) -> Result<()> {
         AccountCommand::Key(KeyCommand::Add { login, file }) => {
             let key = std::fs::read_to_string(&file)
                 .with_context(|| format!("read {}", file.display()))?;
-            println!("{}", client.add_key(&login, key.trim()).await?.fingerprint);
+            println!(
+                "{}",
+                client.add_key(&login, None, key.trim()).await?.fingerprint
+            );
         }
         AccountCommand::Key(KeyCommand::Rm { login, fingerprint }) => {
-            client.remove_key(&login, &fingerprint).await?;
+            client.remove_key(&login, None, &fingerprint).await?;
         }
     }
     Ok(())

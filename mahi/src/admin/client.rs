@@ -14,7 +14,12 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
-use super::{AccountView, AddKey, CreateAccount, KeyView, Refusal, RemoveKey};
+use super::{
+    AccountView, AddKey, AddMember, CreateAccount, CreatePolicy, CreateRole, CreateUser, Done,
+    KeyView, MemberName, PolicyName, PolicyView, Refusal, RemoveKey, RoleView, SetRules, UserView,
+};
+use crate::groups::Groups;
+use crate::policies::check_name;
 
 /// A list of tens of thousands of accounts is below this.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -61,21 +66,150 @@ impl Client {
         self.call(Method::POST, "/accounts", Some(new)).await
     }
 
-    /// `key` is a public key as OpenSSH or PEM has it.
-    pub async fn add_key(&self, login: &str, key: &str) -> Result<KeyView, ClientError> {
-        let add = AddKey {
-            key: key.to_owned(),
-        };
-        self.call(Method::POST, &keys_of(login)?, Some(&add)).await
+    pub async fn account(&self, login: &str) -> Result<AccountView, ClientError> {
+        self.call(Method::GET, &account(login)?, None::<&()>).await
     }
 
-    /// `fingerprint` in MD5 or `SHA256:` form.
-    pub async fn remove_key(&self, login: &str, fingerprint: &str) -> Result<KeyView, ClientError> {
-        let remove = RemoveKey {
-            fingerprint: fingerprint.to_owned(),
-        };
-        self.call(Method::DELETE, &keys_of(login)?, Some(&remove))
+    pub async fn set_groups(
+        &self,
+        login: &str,
+        groups: &Groups,
+    ) -> Result<AccountView, ClientError> {
+        self.call(Method::PATCH, &account(login)?, Some(groups))
             .await
+    }
+
+    /// `key` is a public key as OpenSSH or PEM has it; `user` is `None` for the account itself.
+    pub async fn add_key(
+        &self,
+        login: &str,
+        user: Option<&str>,
+        key: &str,
+    ) -> Result<KeyView, ClientError> {
+        let key = key.to_owned();
+        let add = AddKey { key };
+        self.call(Method::POST, &keys_of(login, user)?, Some(&add))
+            .await
+    }
+
+    /// `fingerprint` in MD5 or `SHA256:` form; `user` is `None` for the account itself.
+    pub async fn remove_key(
+        &self,
+        login: &str,
+        user: Option<&str>,
+        fingerprint: &str,
+    ) -> Result<KeyView, ClientError> {
+        let fingerprint = fingerprint.to_owned();
+        let remove = RemoveKey { fingerprint };
+        self.call(Method::DELETE, &keys_of(login, user)?, Some(&remove))
+            .await
+    }
+
+    pub async fn users(&self, login: &str) -> Result<Vec<UserView>, ClientError> {
+        let path = format!("{}/users", account(login)?);
+        self.call(Method::GET, &path, None::<&()>).await
+    }
+
+    pub async fn create_user(&self, login: &str, user: &str) -> Result<UserView, ClientError> {
+        let path = format!("{}/users", account(login)?);
+        let login = user.to_owned();
+        self.call(Method::POST, &path, Some(&CreateUser { login }))
+            .await
+    }
+
+    pub async fn remove_user(&self, login: &str, user: &str) -> Result<Done, ClientError> {
+        let path = self::user(login, user)?;
+        self.call(Method::DELETE, &path, None::<&()>).await
+    }
+
+    pub async fn policies(&self, login: &str) -> Result<Vec<PolicyView>, ClientError> {
+        let path = format!("{}/policies", account(login)?);
+        self.call(Method::GET, &path, None::<&()>).await
+    }
+
+    pub async fn create_policy(
+        &self,
+        login: &str,
+        new: &CreatePolicy,
+    ) -> Result<Done, ClientError> {
+        let path = format!("{}/policies", account(login)?);
+        self.call(Method::POST, &path, Some(new)).await
+    }
+
+    pub async fn set_rules(
+        &self,
+        login: &str,
+        policy: &str,
+        rules: &[String],
+    ) -> Result<Done, ClientError> {
+        let path = format!("{}/policies/{}", account(login)?, name(policy)?);
+        let rules = rules.to_vec();
+        self.call(Method::PUT, &path, Some(&SetRules { rules }))
+            .await
+    }
+
+    pub async fn remove_policy(&self, login: &str, policy: &str) -> Result<Done, ClientError> {
+        let path = format!("{}/policies/{}", account(login)?, name(policy)?);
+        self.call(Method::DELETE, &path, None::<&()>).await
+    }
+
+    pub async fn roles(&self, login: &str) -> Result<Vec<RoleView>, ClientError> {
+        let path = format!("{}/roles", account(login)?);
+        self.call(Method::GET, &path, None::<&()>).await
+    }
+
+    pub async fn create_role(&self, login: &str, new: &CreateRole) -> Result<Done, ClientError> {
+        let path = format!("{}/roles", account(login)?);
+        self.call(Method::POST, &path, Some(new)).await
+    }
+
+    pub async fn remove_role(&self, login: &str, role: &str) -> Result<Done, ClientError> {
+        let path = self::role(login, role)?;
+        self.call(Method::DELETE, &path, None::<&()>).await
+    }
+
+    pub async fn attach_policy(
+        &self,
+        login: &str,
+        role: &str,
+        policy: &str,
+    ) -> Result<Done, ClientError> {
+        let path = format!("{}/policies", self::role(login, role)?);
+        let policy = policy.to_owned();
+        self.call(Method::POST, &path, Some(&PolicyName { policy }))
+            .await
+    }
+
+    pub async fn detach_policy(
+        &self,
+        login: &str,
+        role: &str,
+        policy: &str,
+    ) -> Result<Done, ClientError> {
+        let path = format!("{}/policies", self::role(login, role)?);
+        let policy = policy.to_owned();
+        self.call(Method::DELETE, &path, Some(&PolicyName { policy }))
+            .await
+    }
+
+    pub async fn add_member(
+        &self,
+        login: &str,
+        role: &str,
+        add: &AddMember,
+    ) -> Result<Done, ClientError> {
+        let path = format!("{}/members", self::role(login, role)?);
+        self.call(Method::POST, &path, Some(add)).await
+    }
+
+    pub async fn remove_member(
+        &self,
+        login: &str,
+        role: &str,
+        member: &MemberName,
+    ) -> Result<Done, ClientError> {
+        let path = format!("{}/members", self::role(login, role)?);
+        self.call(Method::DELETE, &path, Some(member)).await
     }
 
     /// One of the commands that do not concern accounts.
@@ -142,12 +276,38 @@ impl Client {
 }
 
 /// A login that is none would make another path.
-fn keys_of(login: &str) -> Result<String, ClientError> {
+fn account(login: &str) -> Result<String, ClientError> {
     match libmanta::Login::parse(login) {
-        Some(login) => Ok(format!("/accounts/{login}/keys")),
+        Some(login) => Ok(format!("/accounts/{login}")),
         None => Err(ClientError::Refused(Refusal {
             code: String::from("InvalidLogin"),
             message: format!("\"{login}\" is not a login"),
         })),
     }
+}
+
+fn user(login: &str, user: &str) -> Result<String, ClientError> {
+    Ok(format!("{}/users/{}", account(login)?, name(user)?))
+}
+
+fn role(login: &str, role: &str) -> Result<String, ClientError> {
+    Ok(format!("{}/roles/{}", account(login)?, name(role)?))
+}
+
+fn keys_of(login: &str, user: Option<&str>) -> Result<String, ClientError> {
+    let owner = match user {
+        Some(user) => self::user(login, user)?,
+        None => account(login)?,
+    };
+    Ok(format!("{owner}/keys"))
+}
+
+fn name(name: &str) -> Result<&str, ClientError> {
+    check_name(name).map_err(|error| {
+        ClientError::Refused(Refusal {
+            code: String::from("InvalidName"),
+            message: error.to_string(),
+        })
+    })?;
+    Ok(name)
 }
