@@ -15,6 +15,7 @@ mod path;
 
 mod agent;
 mod key_search;
+mod signed_url;
 mod signer;
 
 mod connector;
@@ -51,6 +52,7 @@ pub use listing::{Entry, EntryKind, ListOptions, Listing, SortBy};
 pub use path::{InvalidPath, encode_path, encode_segment, resolve_path};
 pub use proxy::Proxy;
 pub use recursive::{Removal, RemovalReport, Removed, TreeEntry, TreeFilter, TreeListing};
+pub use signed_url::SignedUrl;
 pub use signer::{Auth, Signer, SignerError};
 pub use tls::TlsOptions;
 pub use uploads::{PART_BYTES_MIN, PARTS_MAX, Part, Upload, UploadOptions, UploadState};

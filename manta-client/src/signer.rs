@@ -50,6 +50,9 @@ pub enum SignerError {
     Key(#[from] SignError),
     #[error("cannot sign the request with ssh-agent")]
     Agent(#[from] AgentError),
+    /// An agent signs with the algorithm that it likes.
+    #[error("the algorithm {wanted} could not be used with this key (try {used})")]
+    OtherAlgorithm { wanted: Algorithm, used: Algorithm },
 }
 
 impl Signer {
@@ -92,10 +95,7 @@ impl Signer {
             return Ok(header);
         }
         let text = format!("date: {date}");
-        let (algorithm, signature) = match self.source.clone() {
-            Source::Agent(agent, key) => agent.sign(&key, text.as_bytes()).await?,
-            Source::Key(key) => sign_off_the_runtime(key, text).await?,
-        };
+        let (algorithm, signature) = self.sign(&text, None).await?;
         let header = format!(
             "Signature keyId=\"{}\",algorithm=\"{algorithm}\",headers=\"date\",signature=\"{}\"",
             self.key_id,
@@ -109,6 +109,29 @@ impl Signer {
         Ok(header)
     }
 
+    /// What the key does when nobody says otherwise.
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        match &self.source {
+            Source::Key(key) => key.public().default_algorithm(),
+            Source::Agent(_, key) => key.default_algorithm(),
+        }
+    }
+
+    /// A signature over `text`, and what it was made with: an agent does not let itself be told.
+    pub(crate) async fn sign(
+        &self,
+        text: &str,
+        algorithm: Option<Algorithm>,
+    ) -> Result<(Algorithm, Vec<u8>), SignerError> {
+        match self.source.clone() {
+            Source::Agent(agent, key) => Ok(agent.sign(&key, text.as_bytes()).await?),
+            Source::Key(key) => {
+                let algorithm = algorithm.unwrap_or_else(|| key.public().default_algorithm());
+                sign_off_the_runtime(key, algorithm, text.to_owned()).await
+            }
+        }
+    }
+
     fn last_for(&self, date: &str) -> Option<String> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.as_ref()
@@ -120,10 +143,10 @@ impl Signer {
 /// A signature with a large RSA key takes milliseconds, too long for a thread that others wait on.
 async fn sign_off_the_runtime(
     key: Arc<PrivateKey>,
+    algorithm: Algorithm,
     text: String,
 ) -> Result<(Algorithm, Vec<u8>), SignerError> {
     let signing = tokio::task::spawn_blocking(move || {
-        let algorithm = key.public().default_algorithm();
         key.sign(algorithm, text.as_bytes())
             .map(|signature| (algorithm, signature))
     });

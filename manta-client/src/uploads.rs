@@ -3,6 +3,7 @@
 //! An upload lives in a directory of its own, and everything but creating one is addressed to that
 //! directory. Whoever knows only the id asks for it ([`Client::find_upload`]).
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::header::{CONTENT_TYPE, EXPECT, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -12,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::body::Payload;
 use crate::client::{Client, Stored, accept, text_of};
 use crate::error::Error;
-use crate::listing::ListOptions;
+use crate::listing::{Entry, ListOptions};
 
 /// Every part but the last must have at least this many bytes (5 MiB).
 pub const PART_BYTES_MIN: u64 = 5 * 1024 * 1024;
@@ -21,6 +22,8 @@ pub const PARTS_MAX: u64 = 800;
 
 /// A state is a small document with the headers of the object in it.
 const STATE_BYTES_MAX: usize = 1 << 20;
+/// Uploads lie in thousands of directories, which are listed so many at once.
+const LISTINGS: usize = 16;
 const FEATURE: &str = "multipart upload";
 
 /// What the object is to become.
@@ -34,6 +37,35 @@ pub struct UploadOptions {
     pub size: Option<u64>,
     /// Base64 MD5 of the whole object; a commit of other bytes is refused.
     pub md5: Option<String>,
+}
+
+impl UploadOptions {
+    /// The object's headers as an upload is created with them, and as its state shows them: names in
+    /// lower case, numbers where they are numbers, the options before what is among the headers.
+    #[must_use]
+    pub fn document(&self) -> Map<String, Value> {
+        let mut headers = Map::new();
+        for name in self.headers.keys() {
+            let values: Vec<String> = self
+                .headers
+                .get_all(name)
+                .iter()
+                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+                .collect();
+            let value = number_or_text(name, values.join(", "));
+            headers.insert(name.as_str().to_owned(), value);
+        }
+        if let Some(copies) = self.copies {
+            headers.insert("durability-level".to_owned(), copies.into());
+        }
+        if let Some(size) = self.size {
+            headers.insert("content-length".to_owned(), size.into());
+        }
+        if let Some(md5) = &self.md5 {
+            headers.insert("content-md5".to_owned(), md5.as_str().into());
+        }
+        headers
+    }
 }
 
 /// Where an upload is.
@@ -90,7 +122,7 @@ impl Client {
     ) -> Result<Upload, Error> {
         let body = serde_json::json!({
             "objectPath": self.target(path)?,
-            "headers": headers_of(options),
+            "headers": options.document(),
         });
         let target = self.target("~~/uploads")?;
         let response = self
@@ -213,20 +245,25 @@ impl Client {
 
     /// The account's uploads, finished ones included until they are collected.
     pub async fn list_uploads(&self) -> Result<Vec<Upload>, Error> {
-        let root = self.target("~~/uploads")?;
-        let mut uploads = Vec::new();
-        let mut prefixes = self.list("~~/uploads", ListOptions::default())?;
-        while let Some(prefix) = prefixes.next().await? {
-            let directory = format!("~~/uploads/{}", prefix.name);
-            let mut ids = self.list(&directory, ListOptions::default())?;
-            while let Some(id) = ids.next().await? {
-                uploads.push(Upload {
+        let root = &self.target("~~/uploads")?;
+        let prefixes = self
+            .list("~~/uploads", ListOptions::default())?
+            .all()
+            .await?;
+        let uploads: Vec<Vec<Upload>> = stream::iter(prefixes)
+            .map(|prefix| async move {
+                let directory = format!("~~/uploads/{}", prefix.name);
+                let ids = self.list(&directory, ListOptions::default())?.all().await?;
+                let upload = |id: Entry| Upload {
                     parts_directory: format!("{root}/{}/{}", prefix.name, id.name),
                     id: id.name,
-                });
-            }
-        }
-        Ok(uploads)
+                };
+                Ok::<_, Error>(ids.into_iter().map(upload).collect())
+            })
+            .buffered(LISTINGS)
+            .try_collect()
+            .await?;
+        Ok(uploads.into_iter().flatten().collect())
     }
 }
 
@@ -253,34 +290,6 @@ fn without_feature(error: Error) -> Error {
     }
 }
 
-/// The object's headers as the request wants them: numbers where they are numbers, and the options
-/// before what is among the headers.
-fn headers_of(options: &UploadOptions) -> Map<String, Value> {
-    let mut headers = Map::new();
-    for name in options.headers.keys() {
-        let values: Vec<String> = options
-            .headers
-            .get_all(name)
-            .iter()
-            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-            .collect();
-        headers.insert(
-            name.as_str().to_owned(),
-            number_or_text(name, values.join(", ")),
-        );
-    }
-    if let Some(copies) = options.copies {
-        headers.insert("durability-level".to_owned(), copies.into());
-    }
-    if let Some(size) = options.size {
-        headers.insert("content-length".to_owned(), size.into());
-    }
-    if let Some(md5) = &options.md5 {
-        headers.insert("content-md5".to_owned(), md5.as_str().into());
-    }
-    headers
-}
-
 fn number_or_text(name: &HeaderName, text: String) -> Value {
     if matches!(name.as_str(), "content-length" | "durability-level")
         && let Ok(number) = text.parse::<u64>()
@@ -305,7 +314,7 @@ mod tests {
             headers,
             ..UploadOptions::default()
         };
-        let text = |options: &UploadOptions| Value::Object(headers_of(options)).to_string();
+        let text = |options: &UploadOptions| Value::Object(options.document()).to_string();
         assert_eq!(
             text(&options),
             r#"{"content-length":5,"durability-level":3,"m-a":"1, 2"}"#

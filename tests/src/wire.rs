@@ -65,10 +65,10 @@ impl Request {
     /// What goes over the wire.
     #[must_use]
     pub fn bytes(&self, signer: Option<&Signer>) -> Vec<u8> {
-        let mut head = format!(
-            "{} {} HTTP/1.1\r\nhost: store\r\n",
-            self.method, self.target
-        );
+        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
+        if !self.headers.iter().any(|(name, _)| name == "host") {
+            head += "host: store\r\n";
+        }
         if let (true, Some(signer)) = (self.signed, signer) {
             for (name, value) in signer.headers() {
                 head += &format!("{name}: {value}\r\n");

@@ -15,8 +15,10 @@ mod json_text;
 mod kept_metadata;
 mod listing_line;
 mod local_tree;
+mod multipart;
 mod output;
 mod progress;
+mod size;
 mod stdin;
 mod tree_upload;
 mod upload;
@@ -31,10 +33,12 @@ mod mln;
 mod mls;
 mod mmd5;
 mod mmkdir;
+mod mmpu;
 mod mmv;
 mod mput;
 mod mrm;
 mod mrmdir;
+mod msign;
 mod msync;
 mod muntar;
 
@@ -71,7 +75,7 @@ macro_rules! commands {
 
 commands!(
     mls, mput, mget, minfo, mrm, mrmdir, mmkdir, mfind, mjob, mchattr, mchmod, mln, mmv, mmd5,
-    msync, muntar,
+    mmpu, msign, msync, muntar,
 );
 
 #[cfg(test)]

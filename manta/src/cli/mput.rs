@@ -11,12 +11,18 @@ use super::command::Command;
 use super::connection::{Connection, at_least_one, headers};
 use super::failure::Failure;
 use super::local_tree::Links;
+use super::multipart::{Multipart, Outcome};
 use super::progress::{Meter, Wish};
+use super::size::parse_size;
 use super::stdin::stdin;
 use super::tree_upload::TreeUpload;
-use super::upload::{content_type, counted, digest_of, put_file, role_tag_of};
+use super::upload::{content_type, counted, digest_of, parent_of, put_file, role_tag_of};
 
-/// Upload an object
+/// Upload an object.
+///
+/// A large file (see --multipart-threshold) goes up in parts, several at once. Interrupted, it goes on where
+/// it stopped when the same command is run again: parts that are there already, and have the bytes that the
+/// file has now, are not sent a second time.
 #[derive(Debug, Parser)]
 #[command(
     name = "mput",
@@ -26,6 +32,7 @@ use super::upload::{content_type, counted, digest_of, put_file, role_tag_of};
   mput -f book.txt ~~/stor/book.txt
   mput -p -f book.txt -H 'm-author: Austen' ~~/stor/new/directory/book.txt
   mput -r -f ./books ~~/stor/books
+  mput --multipart-threshold 1G --part-size 128M -f disk.img ~~/stor/disk.img
   grep -v '^#' list | mput ~~/stor/list"
 )]
 pub(super) struct Arguments {
@@ -60,6 +67,29 @@ pub(super) struct Arguments {
     /// Ignore symbolic links instead of following them (with -r)
     #[arg(long)]
     ignore_links: bool,
+    /// Upload files of this size or more in parts; 0 never does
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "MANTA_MULTIPART_THRESHOLD",
+        hide_env_values = true,
+        default_value = "256M",
+        value_parser = parse_size
+    )]
+    multipart_threshold: u64,
+    /// Size of a part, at least 5M; larger where a file would have more than 800
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "MANTA_PART_SIZE",
+        hide_env_values = true,
+        default_value = "64M",
+        value_parser = parse_size
+    )]
+    part_size: u64,
+    /// Parts to upload at once
+    #[arg(long, value_name = "NUM", default_value = "4")]
+    parts_at_once: NonZeroUsize,
     /// Role tags for the new object
     #[arg(long = "role-tag")]
     role_tags: Vec<String>,
@@ -101,7 +131,16 @@ impl Command for Arguments {
         }
         let path = self.target(&client, path).await?;
         options.content_type = Some(content_type(&path));
-        let meter = Meter::new(Wish::from_flags(self.quiet, self.progress));
+        let wish = Wish::from_flags(self.quiet, self.progress);
+        if let Some(file) = &self.file
+            && self
+                .put_in_parts(&client, &path, file, &options, wish)
+                .await?
+                == Outcome::Stored
+        {
+            return Ok(());
+        }
+        let meter = Meter::new(wish);
         let stored = match &self.file {
             Some(file) => put_file(&client, &path, file, &options, &meter).await,
             None => {
@@ -155,6 +194,64 @@ impl Arguments {
             parallel: self.parallel.get(),
         };
         upload.run().await
+    }
+
+    /// Uploads a large file in parts, if that is wanted and the server can.
+    async fn put_in_parts(
+        &self,
+        client: &Client,
+        path: &str,
+        file: &Path,
+        options: &PutOptions,
+        wish: Wish,
+    ) -> Result<Outcome, Failure> {
+        let size = tokio::fs::metadata(file).await?.len();
+        let is_large = self.multipart_threshold > 0 && size >= self.multipart_threshold;
+        if !is_large || !Multipart::can_carry(options) {
+            return Ok(Outcome::Unavailable);
+        }
+        self.look_for_parent(client, path, options).await?;
+        let upload = Multipart {
+            client,
+            path,
+            file,
+            options,
+            part_bytes: self.part_size,
+            parts_at_once: self.parts_at_once.get(),
+            meter: &Meter::together(wish, path),
+        };
+        match upload.run().await {
+            Err(Failure::Client(error)) => Err(explain(error)),
+            other => other,
+        }
+    }
+
+    /// The server looks for the directory only when all parts are there: too late to learn that it is
+    /// missing.
+    async fn look_for_parent(
+        &self,
+        client: &Client,
+        path: &str,
+        options: &PutOptions,
+    ) -> Result<(), Failure> {
+        let parent = parent_of(path);
+        // `/account/area` is always there.
+        if parent.matches('/').count() < 3 {
+            return Ok(());
+        }
+        if self.parents {
+            let headers = role_tag_of(&options.headers);
+            let directories = MissingDirectories::new(client.clone(), headers);
+            return Ok(directories.ensure(parent).await?);
+        }
+        match client.head(parent).await {
+            Err(error) if error.is_not_found() => {
+                let message = format!("DirectoryDoesNotExistError: {parent} does not exist");
+                Err(Failure::Message(message))
+            }
+            // Whoever may not look at it may still write into it.
+            _ => Ok(()),
+        }
     }
 
     /// Where it goes: into a directory under the file's name, otherwise to the path itself.

@@ -20,6 +20,7 @@ mod put_order;
 mod pypi;
 mod recorder;
 mod said;
+mod signed_urls;
 mod start;
 mod storage_faults;
 mod tree;

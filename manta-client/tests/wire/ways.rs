@@ -1,8 +1,6 @@
 //! The ways to a server: TLS that is believed and TLS that is not, proxies, and no more connections than
 //! were allowed.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
