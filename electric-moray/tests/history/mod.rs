@@ -1,8 +1,22 @@
-//! A sequential model of one directory, and a search for an order that explains a concurrent history (after
-//! Wing and Gong, with the states already tried remembered).
+//! A search for an order that explains a concurrent history (after Wing and Gong, with the states already
+//! tried remembered), for sequential models of one directory and, in [`names`], of a few names.
+
+#![allow(dead_code, reason = "each test binary has one of the models")]
+
+pub(crate) mod names;
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
+use std::fmt::{Debug, Write as _};
+use std::hash::Hash;
+
+/// Does one thing after the other.
+pub(crate) trait Model: Copy + Eq + Hash {
+    type Operation: Copy + Debug;
+    type Outcome: Copy + Debug;
+
+    /// Whether the operation may come to this outcome now; it has taken place then.
+    fn step(&mut self, operation: Self::Operation, outcome: Self::Outcome) -> bool;
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Operation {
@@ -51,9 +65,9 @@ pub(crate) enum Outcome {
 
 /// One call as its caller saw it; `begun` and `ended` are ticks of one clock.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Call {
-    pub(crate) operation: Operation,
-    pub(crate) outcome: Outcome,
+pub(crate) struct Call<O = Operation, R = Outcome> {
+    pub(crate) operation: O,
+    pub(crate) outcome: R,
     pub(crate) begun: u64,
     pub(crate) ended: u64,
 }
@@ -65,6 +79,15 @@ pub(crate) enum World {
     Absent,
     Object(u128),
     Directory([Option<u128>; 2]),
+}
+
+impl Model for World {
+    type Operation = Operation;
+    type Outcome = Outcome;
+
+    fn step(&mut self, operation: Operation, outcome: Outcome) -> bool {
+        self.apply(operation) == outcome
+    }
 }
 
 impl World {
@@ -141,7 +164,10 @@ impl World {
 
 /// Whether some order of the calls that respects their times gives every caller what it saw. The error
 /// describes the history.
-pub(crate) fn check(world: &World, calls: &[Call]) -> Result<(), String> {
+pub(crate) fn check<M: Model>(
+    world: &M,
+    calls: &[Call<M::Operation, M::Outcome>],
+) -> Result<(), String> {
     assert!(calls.len() <= 64, "one bit for each call");
     let mut calls = calls.to_vec();
     calls.sort_unstable_by_key(|call| call.begun);
@@ -167,7 +193,7 @@ pub(crate) fn check(world: &World, calls: &[Call]) -> Result<(), String> {
                 break;
             }
             let mut next = world;
-            if next.apply(calls[n].operation) == calls[n].outcome {
+            if next.step(calls[n].operation, calls[n].outcome) {
                 open.push((taken | 1 << n, next));
             }
         }
