@@ -61,6 +61,9 @@ pub(crate) struct Http {
     pub(crate) uploads_per_account_percent: u8,
     pub(crate) upload_rate_min_bytes_per_s: u64,
     pub(crate) trusted_proxies: Vec<String>,
+    pub(crate) cors_unsigned_preflight: bool,
+    #[serde(default)]
+    pub(crate) region: Option<String>,
 }
 
 /// PEM files, read again when they change.

@@ -477,6 +477,8 @@ fn front_end_config(config: &Config) -> Result<muskie::Config> {
             SurfaceSetting::Manta2 => muskie::Surface::Manta2,
         },
         trusted_proxies: config.trusted_proxies()?,
+        cors_unsigned_preflight: http.cors_unsigned_preflight,
+        region: http.region.clone(),
         throttle: (&config.throttle).into(),
         server_name: host_name(),
         copies_default: config.storage.copies_default,

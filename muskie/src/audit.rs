@@ -96,9 +96,15 @@ fn line(exchange: &Exchange) -> Vec<u8> {
         },
     );
     req.optional("owner", exchange.owner.as_deref());
-    if let Some(login) = &exchange.caller {
+    if let Some(name) = &exchange.caller {
+        // Logins have no slashes.
+        let (login, user) = match name.split_once('/') {
+            Some((login, user)) => (login, Some(user)),
+            None => (name.as_str(), None),
+        };
         let mut caller = req.object("caller");
         caller.text("login", login);
+        caller.optional("user", user);
         caller.end();
     }
     let mut headers = req.object("headers");

@@ -1,6 +1,8 @@
 //! The system tests: one binary, one module for each subject, so that it links once.
 
 mod bad_input;
+mod behaviours_access;
+mod behaviours_cors;
 mod commands_metadata;
 mod commands_trees;
 mod completion;

@@ -1,0 +1,99 @@
+//! Accounts, subusers, policies and roles of a running store, made over the administrator's socket.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::home::run;
+use crate::{Client, Signer, Store};
+
+/// An RSA key, and what it is called.
+#[derive(Debug)]
+struct Key {
+    fingerprint: String,
+    public: String,
+}
+
+fn make_key(file: &Path) -> Result<Key> {
+    let words = [
+        "-q", "-t", "rsa", "-b", "2048", "-m", "PKCS8", "-N", "", "-f",
+    ];
+    run(Command::new("ssh-keygen").args(words).arg(file))?;
+    let public = file.with_extension("pub");
+    let shown = run(Command::new("ssh-keygen")
+        .args(["-l", "-E", "md5", "-f"])
+        .arg(&public))?;
+    let fingerprint = shown.split(' ').nth(1).context("a fingerprint")?;
+    Ok(Key {
+        fingerprint: fingerprint.trim_start_matches("MD5:").to_owned(),
+        public: std::fs::read_to_string(&public).context("read the public key")?,
+    })
+}
+
+impl Store {
+    /// A command to the administrator's socket; fails unless it succeeded.
+    pub fn administer(&self, method: &str, path: &str, document: &Value) -> Result<Value> {
+        let socket = self.data_dir().join("admin.sock");
+        let mut stream = UnixStream::connect(&socket).context("connect to admin.sock")?;
+        let body = document.to_string();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("an answer")?;
+        let succeeded = head.split(' ').nth(1).is_some_and(|s| s.starts_with('2'));
+        ensure!(succeeded, "{method} {path} {document}: {answer}");
+        Ok(serde_json::from_str(body).unwrap_or_default())
+    }
+
+    /// A new account, and a client of it.
+    pub fn add_account(&self, login: &str) -> Result<Client> {
+        self.administer("POST", "/accounts", &json!({ "login": login }))?;
+        self.add_key(login, &format!("/accounts/{login}"))
+    }
+
+    /// A new subuser of the account that `manta up` made, and a client of it.
+    pub fn add_user(&self, login: &str) -> Result<Client> {
+        let account = self.account();
+        let users = format!("/accounts/{account}/users");
+        self.administer("POST", &users, &json!({ "login": login }))?;
+        self.add_key(&format!("{account}/{login}"), &format!("{users}/{login}"))
+    }
+
+    fn add_key(&self, name: &str, path: &str) -> Result<Client> {
+        let file = self.scratch().join(name.replace('/', "-"));
+        let key = make_key(&file)?;
+        let keys = format!("{path}/keys");
+        self.administer("POST", &keys, &json!({ "key": key.public }))?;
+        let signer = Signer::open(name, &key.fingerprint, &file)?;
+        Ok(Client::new(self.address(), Some(signer)))
+    }
+
+    /// A role of that account, with one policy of one rule.
+    pub fn add_role(&self, name: &str, rule: &str) -> Result<()> {
+        let account = self.account();
+        let policies = format!("/accounts/{account}/policies");
+        let policy = json!({ "name": name, "rules": [rule] });
+        self.administer("POST", &policies, &policy)?;
+        let roles = format!("/accounts/{account}/roles");
+        let role = json!({ "name": name, "policies": [name] });
+        self.administer("POST", &roles, &role)?;
+        Ok(())
+    }
+
+    /// Puts a role into the hands of `{"user": …}` or `{"account": …}`.
+    pub fn give_role(&self, name: &str, member: &Value, default: bool) -> Result<()> {
+        let path = format!("/accounts/{}/roles/{name}/members", self.account());
+        let given = json!({ "member": member, "default": default });
+        self.administer("POST", &path, &given)?;
+        Ok(())
+    }
+}
