@@ -290,7 +290,7 @@ fn explain(subcommand: &str, failure: Failure) -> Failure {
         Failure::Client(error) if error.is_not_found() => {
             Error::NotSupported("multipart upload").to_string()
         }
-        Failure::Client(error @ Error::Reply(_)) => error.to_string(),
+        Failure::Client(error @ (Error::Reply(_) | Error::NotSupported(_))) => error.to_string(),
         Failure::Client(error) => error.line(),
         Failure::Message(message) | Failure::Bare(message) => message,
         other => return other,

@@ -14,20 +14,17 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::SystemTime;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use manta_client::{
     Client, Error, PART_BYTES_MIN, PARTS_MAX, Part, PutOptions, Upload, UploadOptions,
 };
-use md5::{Digest as _, Md5};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::failure::Failure;
 use super::progress::Meter;
-use super::upload::{RETRIES, counted, patiently};
+use super::upload::{RETRIES, counted, digest_of_reader, patiently};
 
 /// Requests that look for earlier uploads at once.
 const SEARCHES: usize = 16;
@@ -236,12 +233,12 @@ async fn digest_of_range(file: &Path, range: Range<u64>) -> Result<String, Failu
     let hashing = move || {
         let mut source = std::fs::File::open(path)?;
         source.seek(SeekFrom::Start(range.start))?;
-        let mut digest = Md5::new();
         let size = range.end - range.start;
-        if io::copy(&mut source.take(size), &mut digest)? < size {
+        let (bytes, digest) = digest_of_reader(source.take(size))?;
+        if bytes < size {
             return Err(io::Error::other("the file has become shorter"));
         }
-        Ok(STANDARD.encode(digest.finalize()))
+        Ok(digest)
     };
     // Hashing is work for the processor, and must not stop the transfers.
     let digest = tokio::task::spawn_blocking(hashing).await;
@@ -257,7 +254,10 @@ fn unreadable(file: &Path, error: &io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use http::HeaderMap;
+    use md5::{Digest as _, Md5};
 
     use super::*;
 

@@ -162,12 +162,26 @@ pub(super) async fn digest_of(file: &Path) -> Result<String, io::Error> {
     let file = file.to_owned();
     // Hashing is work for the processor, and must not stop the transfers.
     let digest = tokio::task::spawn_blocking(move || {
-        let mut source = std::fs::File::open(file)?;
-        let mut digest = Md5::new();
-        io::copy(&mut source, &mut digest)?;
-        Ok(STANDARD.encode(digest.finalize()))
+        let (_, digest) = digest_of_reader(std::fs::File::open(file)?)?;
+        Ok(digest)
     });
     digest.await.map_err(io::Error::other)?
+}
+
+/// The length of what is read, and base64 of its MD5. Blocks.
+pub(super) fn digest_of_reader(mut source: impl io::Read) -> io::Result<(u64, String)> {
+    let mut digest = Md5::new();
+    let mut buffer = vec![0; READ_BYTES];
+    let mut bytes = 0;
+    loop {
+        match source.read(&mut buffer)? {
+            0 => return Ok((bytes, STANDARD.encode(digest.finalize()))),
+            count => {
+                digest.update(&buffer[..count]);
+                bytes += count as u64;
+            }
+        }
+    }
 }
 
 #[cfg(test)]
