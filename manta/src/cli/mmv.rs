@@ -2,7 +2,7 @@
 //! users made a link and deleted the old name.
 
 use clap::Parser;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use manta_client::{Client, resolve_path};
 
 use super::command::Command;
@@ -19,7 +19,7 @@ use super::failure::Failure;
     disable_version_flag = true,
     override_usage = "mmv [OPTIONS] OLD NEW\n       mmv [OPTIONS] OLD... DIRECTORY",
     after_help = "Examples:
-  mmv ~~/stor/draft.txt ~~/stor/book.txt
+  mmv -n ~~/stor/draft.txt ~~/stor/book.txt
   mmv ~~/stor/a ~~/stor/b ~~/stor/books
   mmv -H 'if-match: 9253bed5-6f7f-4b13-8b25-21392bfa6426' ~~/stor/draft ~~/stor/final"
 )]
@@ -32,7 +32,10 @@ pub(super) struct Arguments {
         allow_hyphen_values = true
     )]
     headers: Vec<String>,
-    /// Role tags for the new names
+    /// Fail where the new name exists already, instead of replacing what has it
+    #[arg(short = 'n', long)]
+    no_clobber: bool,
+    /// Role tags for the new names, instead of those that the objects have
     #[arg(long = "role-tag", value_name = "TAG,TAG...")]
     role_tags: Vec<String>,
     #[arg(value_name = "OLD... NEW")]
@@ -48,7 +51,11 @@ impl Command for Arguments {
             Some((_, [])) => return Err(Failure::Usage("dest required".to_owned())),
             Some(operands) => operands,
         };
-        let headers = headers(&self.headers, &self.role_tags)?;
+        let mut headers = headers(&self.headers, &self.role_tags)?;
+        if self.no_clobber {
+            let anything = HeaderValue::from_static("*");
+            headers.insert("x-target-if-none-match", anything);
+        }
         let client = self.connection.client().await?;
         let target = resolve_path(target, client.account())?;
         let into_directory = is_directory(&client, &target).await?;

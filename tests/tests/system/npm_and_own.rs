@@ -382,3 +382,92 @@ fn synchronizing_and_unpacking() -> Result<()> {
     );
     store.finish()
 }
+
+#[test]
+fn jobs_that_are_not_run() -> Result<()> {
+    let store = Store::launch()?;
+    let home = store.user()?;
+    fs::write(
+        home.path().join("job.json"),
+        "{\"phases\":[{\"exec\":\"wc\"}]}",
+    )?;
+    let pair = Pair {
+        home: &home,
+        any_order: false,
+    };
+    let id = "b19e0925-4c85-4fe9-ab47-8cc9dcfec81a";
+    for words in [
+        &[
+            "create",
+            "--dry-run",
+            "-n",
+            "name",
+            "-m",
+            "grep x",
+            "-r",
+            "wc -l",
+        ][..],
+        &[
+            "create",
+            "--dry-run",
+            "--count",
+            "2",
+            "--memory",
+            "512",
+            "-r",
+            "sort",
+            "-m",
+            "cat",
+        ],
+        &[
+            "create",
+            "--dry-run",
+            "-s",
+            "~~/stor/a",
+            "--init",
+            "true",
+            "-m",
+            "cat",
+        ],
+        &[
+            "create",
+            "--dry-run",
+            "--disk",
+            "16",
+            "grep foo",
+            "^",
+            "cut -c1",
+            "^^^",
+            "cat",
+        ],
+        &["create", "--dry-run", "-f", "job.json"],
+        &["create", "-m", "x", "y"],
+        &["create"],
+        &["list"],
+        &["list", "-l", "-n", "nothing"],
+        &["list", "-s", "bad"],
+        &["get", id],
+        &["outputs", id],
+        &["cancel", id],
+        &["close", id],
+        &["get"],
+        &["addinputs"],
+    ] {
+        let words: Vec<&str> = std::iter::once("mjob")
+            .chain(words.iter().copied())
+            .collect();
+        let mut npm = settled(&said(&mut pair.npm(&words)?)?, false);
+        let mut own = settled(&said(&mut pair.own(&words))?, false);
+        // This one of the packages has a form of its own for errors, without their names.
+        if let Some((_, message)) = npm.stderr.split_once(": error: ") {
+            npm.stderr = message.to_owned();
+            let message = own.stderr.strip_prefix("mjob: ").context("our form")?;
+            own.stderr = match message.split_once("Error: ") {
+                Some((name, message)) if !name.contains(' ') => message.to_owned(),
+                _ => message.to_owned(),
+            };
+        }
+        ensure!(npm == own, "{words:?}\nnpm: {npm:#?}\nown: {own:#?}");
+    }
+    store.finish()
+}
