@@ -48,7 +48,7 @@ fn action(verb: Verb, operation: Operation, on_directory: bool) -> &'static str 
         (Verb::Get | Verb::Head, true) => "getdirectory",
         (Verb::Delete, false) => "deleteobject",
         (Verb::Delete, true) => "deletedirectory",
-        (Verb::PutObject, _) | (Verb::PutMetadata, false) => "putobject",
+        (Verb::PutObject | Verb::Rename, _) | (Verb::PutMetadata, false) => "putobject",
         (Verb::PutDirectory, _) | (Verb::PutMetadata, true) => "putdirectory",
         (Verb::PutLink, _) => "putlink",
         (Verb::Options, _) => operation.name(),
@@ -258,6 +258,7 @@ mod tests {
             (Verb::PutDirectory, "putdirectory", "putdirectory"),
             (Verb::PutMetadata, "putobject", "putdirectory"),
             (Verb::PutLink, "putlink", "putlink"),
+            (Verb::Rename, "putobject", "putobject"),
             (Verb::Options, "optionsstorage", "optionsstorage"),
         ] {
             let operation = Operation::Storage(verb, Area::Stor);

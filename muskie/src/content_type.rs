@@ -11,6 +11,7 @@ pub(crate) const CHARS_MAX: usize = 1024;
 pub(crate) enum Kind {
     Directory,
     Link,
+    Rename,
     Object,
 }
 
@@ -34,6 +35,9 @@ pub(crate) fn kind(header: Option<&str>) -> Kind {
             }
             if value.eq_ignore_ascii_case("link") {
                 return Kind::Link;
+            }
+            if value.eq_ignore_ascii_case("rename") {
+                return Kind::Rename;
             }
         }
     }

@@ -79,6 +79,9 @@ pub(crate) enum Error {
         state: &'static str,
     },
     InvalidKeyId,
+    InvalidLink {
+        location: String,
+    },
     InvalidLimit {
         value: String,
     },
@@ -121,6 +124,10 @@ pub(crate) enum Error {
     KeyDoesNotExist {
         key: String,
     },
+    LinkNotObject {
+        location: String,
+    },
+    LocationRequired,
     MalformedBody,
     MaxContentLengthExceeded {
         received_bytes: u64,
@@ -170,6 +177,11 @@ pub(crate) enum Error {
     SecureTransportRequired,
     ServiceUnavailable,
     SnaplinksDisabled,
+    SnaplinksUnsupported,
+    SourceObjectNotFound {
+        location: String,
+    },
+    SourceSnaplinksDisabled,
     StorageExhausted,
     Throttled,
     TransferEncodingUnknown {
@@ -406,6 +418,17 @@ impl Error {
             Self::KeyDoesNotExist { key } => {
                 A::new(403, "KeyDoesNotExist", format!("{key} does not exist"))
             }
+            Self::InvalidLink { location } => {
+                A::new(400, "InvalidLink", format!("{location} is an invalid link"))
+            }
+            Self::LinkNotObject { location } => {
+                A::new(400, "LinkNotObject", format!("{location} is not an object"))
+            }
+            Self::LocationRequired => A::new(
+                400,
+                "LocationRequired",
+                "An HTTP Location header must be specified",
+            ),
             Self::MalformedBody => {
                 A::new(400, "BadRequest", "the chunks of the body are malformed")
             }
@@ -486,6 +509,21 @@ impl Error {
                 403,
                 "SnaplinksDisabledError",
                 "snaplinks have been disabled for this account",
+            ),
+            Self::SnaplinksUnsupported => A::new(
+                403,
+                "SnaplinksDisabledError",
+                "Manta v2 does not support SnapLinks.",
+            ),
+            Self::SourceObjectNotFound { location } => A::new(
+                404,
+                "SourceObjectNotFound",
+                format!("{location} was not found"),
+            ),
+            Self::SourceSnaplinksDisabled => A::new(
+                403,
+                "SnaplinksDisabledError",
+                "owner of source object has snaplinks disabled",
             ),
             Self::StorageExhausted => A::new(
                 503,

@@ -43,6 +43,7 @@ mod roles;
 
 mod account_root;
 mod directories;
+mod links;
 mod listing;
 mod objects;
 mod storage;

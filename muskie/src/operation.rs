@@ -36,6 +36,8 @@ pub(crate) enum Verb {
     PutLink,
     /// A browser asks what it may do.
     Options,
+    /// Ours: `PUT` with `type=rename`.
+    Rename,
 }
 
 /// The top-level directory that a path lies below.
@@ -47,7 +49,7 @@ pub(crate) enum Area {
     Jobs,
 }
 
-const STORAGE: [[&str; 4]; 8] = [
+const STORAGE: [[&str; 4]; 9] = [
     [
         "getstorage",
         "getpublicstorage",
@@ -90,6 +92,12 @@ const STORAGE: [[&str; 4]; 8] = [
         "optionspublicstorage",
         "optionsreportsstorage",
         "optionsjobstorage",
+    ],
+    [
+        "renameobject",
+        "renamepublicobject",
+        "renamereportsobject",
+        "renamejobobject",
     ],
 ];
 

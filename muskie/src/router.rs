@@ -113,6 +113,7 @@ fn storage(head: &Head, area: Area) -> (Operation, Route) {
         _ => match content_type::kind(head.header("content-type").as_deref()) {
             Kind::Directory => Verb::PutDirectory,
             Kind::Link => Verb::PutLink,
+            Kind::Rename => Verb::Rename,
             Kind::Object if head.query.non_empty("metadata").is_some() => Verb::PutMetadata,
             Kind::Object => Verb::PutObject,
         },

@@ -11,6 +11,7 @@ use crate::cors;
 use crate::directories;
 use crate::errors::{Error, Result};
 use crate::exchange::{Exchange, Head};
+use crate::links::{self, OldName};
 use crate::listing;
 use crate::objects;
 use crate::operation::Verb;
@@ -113,7 +114,8 @@ pub(crate) async fn handle(
         Verb::PutDirectory => directories::make(request, target, exchange, body).await,
         Verb::PutMetadata => objects::metadata::handle(request, target, exchange, body).await,
         Verb::PutObject => Box::pin(objects::put::handle(request, target, exchange, body)).await,
-        Verb::PutLink => Err(Error::SnaplinksDisabled),
+        Verb::PutLink => links::handle(request, target, OldName::Stays, exchange, body).await,
+        Verb::Rename => links::handle(request, target, OldName::Goes, exchange, body).await,
         Verb::Options => cors::preflight(request, target).await,
     }
 }
@@ -136,6 +138,7 @@ fn check_existence(request: &Request<'_>, verb: Verb, target: &Target) -> Result
         | Verb::PutDirectory
         | Verb::PutMetadata
         | Verb::PutLink
+        | Verb::Rename
         | Verb::Options => {
             if target.parent == Parent::Missing {
                 let parent = request.head.path.parent().to_owned();

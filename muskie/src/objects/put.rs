@@ -49,7 +49,7 @@ pub(crate) async fn handle(
         return Err(request.forbidden());
     };
     let wishes = Wishes::parse(head, server)?;
-    check_target(request, &target)?;
+    check_place(request, &target)?;
     let tags = roles::tags(request)?;
     stored_headers::check_lengths(&head.headers)?;
     let condition = conditions::parse(&head.headers);
@@ -125,7 +125,8 @@ impl Wishes {
     }
 }
 
-fn check_target(request: &Request<'_>, target: &Target) -> Result<()> {
+/// Whether an object may be where the target is.
+pub(crate) fn check_place(request: &Request<'_>, target: &Target) -> Result<()> {
     let head = request.head;
     if target.is_directory() {
         if let Some(header) = ABOUT_BYTES.into_iter().find(|name| head.has(name)) {

@@ -19,6 +19,7 @@ mod doors;
 mod faults;
 mod job_rights;
 mod jobs;
+mod links;
 mod listings;
 mod objects;
 mod observability;

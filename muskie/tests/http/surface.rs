@@ -48,7 +48,7 @@ async fn the_second_version_has_neither_jobs_nor_links() {
     let link = Request::new("PUT", "/alice/stor/l")
         .header("content-type", "application/json; type=link")
         .header("location", "/alice/stor/o");
-    let message = "snaplinks have been disabled for this account";
+    let message = "Manta v2 does not support SnapLinks.";
     store
         .send(link)
         .await

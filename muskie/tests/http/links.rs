@@ -1,0 +1,267 @@
+//! SnapLinks and renames: rest-api.md section 4, 15.3.
+
+use crate::client::{Request, Response};
+use crate::store::{Store, start, start_with};
+
+fn link(source: &str, target: &str) -> Request {
+    Request::new("PUT", target)
+        .header("content-type", "application/json; type=link")
+        .header("location", source)
+}
+
+fn rename(source: &str, target: &str) -> Request {
+    Request::new("PUT", target)
+        .header("content-type", "application/json; type=rename")
+        .header("location", source)
+}
+
+/// `/alice/stor/a` with a header of its own.
+async fn with_object() -> (Store, Response) {
+    let store = start().await;
+    let put = Request::new("PUT", "/alice/stor/a")
+        .header("content-type", "text/x-song")
+        .header("m-mood", "blue")
+        .body("la la la");
+    let put = store.send(put).await.is(204);
+    (store, put)
+}
+
+fn same_object(a: &Response, b: &Response) {
+    for header in [
+        "etag",
+        "content-md5",
+        "content-type",
+        "content-length",
+        "m-mood",
+        "durability-level",
+    ] {
+        assert_eq!(a.get(header), b.get(header), "{header}");
+    }
+    assert_eq!(a.text(), b.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_is_the_object_under_another_name() {
+    let (store, put) = with_object().await;
+    let linked = store
+        .send(link("/alice/stor/a", "/alice/stor/b"))
+        .await
+        .is(204);
+    assert_eq!(linked.header("etag"), put.header("etag"));
+    assert_eq!(linked.header("last-modified"), put.header("last-modified"));
+    let (a, b) = (
+        store.get("/alice/stor/a").await,
+        store.get("/alice/stor/b").await,
+    );
+    same_object(&a.is(200), &b.is(200));
+    let row = store.get("/alice/stor?marker=b").await.rows().remove(0);
+    assert_eq!(
+        (&row["name"], &row["type"]),
+        (&"b".into(), &"object".into())
+    );
+    // A link to a link is a link to the object, also from another place.
+    store
+        .send(link("/alice/stor/b", "/alice/public/c"))
+        .await
+        .is(204);
+    // Neither overwriting nor deleting one name touches the others.
+    store.put("/alice/stor/a", "new").await.is(204);
+    store.delete("/alice/stor/b").await.is(204);
+    assert_eq!(
+        store.get("/alice/public/c").await.is(200).text(),
+        "la la la"
+    );
+    assert_eq!(store.get("/alice/stor/a").await.text(), "new");
+    // An object may give way to a link.
+    store
+        .send(link("/alice/public/c", "/alice/stor/a"))
+        .await
+        .is(204);
+    assert_eq!(store.get("/alice/stor/a").await.text(), "la la la");
+    store.delete("/alice/public/c").await.is(204);
+    store.delete("/alice/stor/a").await.is(204);
+    store.get("/alice/stor/a").await.is(404);
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rename_moves_the_object_and_everything_said_about_it() {
+    let (store, put) = with_object().await;
+    store.mkdir("/alice/stor/d").await.is(204);
+    let before = store.get("/alice/stor/a").await.is(200);
+    let renamed = store
+        .send(rename("/alice/stor/a", "/alice/stor/d/b"))
+        .await
+        .is(204);
+    assert_eq!(renamed.header("etag"), put.header("etag"));
+    store.get("/alice/stor/a").await.is(404);
+    let after = store.get("/alice/stor/d/b").await.is(200);
+    same_object(&before, &after);
+    assert_eq!(
+        before.header("last-modified"),
+        after.header("last-modified")
+    );
+    assert_eq!(store.get("/alice/stor").await.names(), ["d"]);
+    // Over another object, within a directory and back.
+    store.put("/alice/stor/d/c", "other").await.is(204);
+    store
+        .send(rename("/alice/stor/d/b", "/alice/stor/d/c"))
+        .await
+        .is(204);
+    assert_eq!(store.get("/alice/stor/d").await.names(), ["c"]);
+    store
+        .send(rename("/alice/stor/d/c", "/alice/stor/a"))
+        .await
+        .is(204);
+    // The directory that was left is really empty.
+    store.delete("/alice/stor/d").await.is(204);
+    same_object(&before, &store.get("/alice/stor/a").await.is(200));
+    // To itself: nothing happens.
+    store
+        .send(rename("/alice/stor/a", "/alice/stor/a"))
+        .await
+        .is(204);
+    same_object(&before, &store.get("/alice/stor/a").await.is(200));
+    store.stop().await;
+}
+
+/// Each row of the table in rest-api.md section 4, for both.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_linked_or_renamed_says_why_and_stays() {
+    let (store, put) = with_object().await;
+    store.mkdir("/alice/stor/d").await.is(204);
+    store.put("/alice/stor/d/o", "o").await.is(204);
+    let listing = async || {
+        let rows = store.get("/alice/stor?recursive=true").await.is(200);
+        rows.text()
+    };
+    let before = listing().await;
+    let wrong = "00000000-0000-4000-8000-000000000000";
+    for make in [link, rename] {
+        for (location, target, status, code, message) in [
+            (
+                "/alice/stor/a",
+                "/alice",
+                400,
+                "OperationNotAllowedOnRootDirectory",
+                "PUT is not allowed on /alice",
+            ),
+            (
+                "/alice/stor/a",
+                "/alice/stor/d",
+                400,
+                "OperationNotAllowedOnDirectory",
+                "/alice/stor/d is a directory: PUT is not allowed",
+            ),
+            (
+                "/alice/stor/a",
+                "/alice/stor",
+                400,
+                "OperationNotAllowedOnDirectory",
+                "/alice/stor is a directory: PUT is not allowed",
+            ),
+            (
+                "/alice/stor/a",
+                "/alice/stor/x/y",
+                404,
+                "DirectoryDoesNotExist",
+                "/alice/stor/x does not exist",
+            ),
+            (
+                "/alice/stor/a",
+                "/alice/stor/a/y",
+                400,
+                "ParentNotDirectory",
+                "/alice/stor/a is not a directory",
+            ),
+            (
+                "",
+                "/alice/stor/n",
+                400,
+                "LocationRequired",
+                "An HTTP Location header must be specified",
+            ),
+            (
+                "/alice/stor/%zz",
+                "/alice/stor/n",
+                400,
+                "InvalidLink",
+                "/alice/stor/%zz is an invalid link",
+            ),
+            (
+                "/alice/nowhere/a",
+                "/alice/stor/n",
+                400,
+                "InvalidLink",
+                "/alice/nowhere/a is an invalid link",
+            ),
+            (
+                "/nobody/stor/a",
+                "/alice/stor/n",
+                404,
+                "SourceObjectNotFound",
+                "/nobody/stor/a was not found",
+            ),
+            (
+                "/alice/stor/x",
+                "/alice/stor/n",
+                404,
+                "SourceObjectNotFound",
+                "/alice/stor/x was not found",
+            ),
+            (
+                "/alice/stor/d",
+                "/alice/stor/n",
+                400,
+                "LinkNotObject",
+                "/alice/stor/d is not an object",
+            ),
+            (
+                "/alice/stor",
+                "/alice/stor/n",
+                400,
+                "LinkNotObject",
+                "/alice/stor is not an object",
+            ),
+        ] {
+            let refused = store.send(make(location, target)).await;
+            refused.refused(status, code, message);
+        }
+        for (name, value) in [
+            ("if-match", wrong),
+            ("if-none-match", put.header("etag")),
+            ("if-unmodified-since", "Sat, 01 Jan 2000 00:00:00 GMT"),
+            ("x-target-if-match", wrong),
+        ] {
+            let refused = make("/alice/stor/a", "/alice/stor/n").header(name, value);
+            assert_eq!(store.send(refused).await.status, 412, "{name}");
+        }
+        let refused =
+            make("/alice/stor/a", "/alice/stor/d/o").header("x-target-if-none-match", "*");
+        assert_eq!(store.send(refused).await.status, 412);
+        let refused = make("/alice/stor/a", "/alice/stor/n").header("role-tag", "nobody");
+        assert_eq!(
+            store.send(refused).await.is(409).rows()[0]["code"],
+            "InvalidRoleTag"
+        );
+        let others = make("/alice/stor/a", "/bob/stor/n").signed_by(&store.bob);
+        assert_eq!(others.send(store.address).await.status, 403);
+    }
+    assert_eq!(listing().await, before, "nothing has changed");
+    let fits = rename("/alice/stor/a", "/alice/stor/n").header("if-match", put.header("etag"));
+    store
+        .send(fits.header("x-target-if-none-match", "*"))
+        .await
+        .is(204);
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_surface_has_no_links() {
+    let store = start_with(|config| config.surface = muskie::Surface::Manta2).await;
+    store.put("/alice/stor/a", "x").await.is(204);
+    let refused = store.send(link("/alice/stor/a", "/alice/stor/b")).await;
+    let message = "Manta v2 does not support SnapLinks.";
+    refused.refused(403, "SnaplinksDisabledError", message);
+    store.stop().await;
+}
