@@ -2,6 +2,7 @@
 
 mod listing;
 mod memory;
+mod multipart;
 mod no_op_job;
 mod small_objects;
 mod word_count;
@@ -21,16 +22,18 @@ pub(crate) enum Kind {
     Get,
     List,
     Memory,
+    Multipart,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Job,
         Self::WordCount,
         Self::Put,
         Self::Get,
         Self::List,
         Self::Memory,
+        Self::Multipart,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -41,6 +44,7 @@ impl Kind {
             Self::Get => "get",
             Self::List => "list",
             Self::Memory => "memory",
+            Self::Multipart => "multipart",
         }
     }
 
@@ -56,6 +60,7 @@ impl Kind {
             Self::Get => small_objects::GET_METHOD,
             Self::List => listing::METHOD,
             Self::Memory => memory::METHOD,
+            Self::Multipart => multipart::METHOD,
         }
     }
 
@@ -138,7 +143,7 @@ impl Bench<'_> {
 
     async fn prepare(&mut self, kind: Kind) -> Result<()> {
         match kind {
-            Kind::Job | Kind::Put | Kind::Memory => Ok(()),
+            Kind::Job | Kind::Put | Kind::Memory | Kind::Multipart => Ok(()),
             Kind::WordCount => {
                 self.inputs = Some(word_count::prepare(self.store()?).await?);
                 Ok(())
@@ -159,6 +164,7 @@ impl Bench<'_> {
             Kind::Get => small_objects::get(self.store()?).await,
             Kind::List => listing::run(self.store()?).await,
             Kind::Memory => memory::run(self.origin).await,
+            Kind::Multipart => multipart::run(self.store()?).await,
         }
     }
 }

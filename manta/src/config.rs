@@ -1,7 +1,7 @@
 //! Settings of an all-in-one store: a TOML file (`--config`), then the command line on top of it.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -28,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) metadata: Metadata,
     pub(crate) http: Http,
     pub(crate) throttle: Throttle,
+    pub(crate) multipart: Multipart,
     pub(crate) jobs: JobSettings,
     pub(crate) housekeeping: Housekeeping,
 }
@@ -81,6 +82,16 @@ pub(crate) enum SurfaceSetting {
     Manta,
     /// What the second version answers; `Server: Manta/2`.
     Manta2,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Multipart {
+    pub(crate) enabled: bool,
+    pub(crate) prefix_dir_len: u8,
+    pub(crate) part_bytes_min: u64,
+    pub(crate) grace_s: u64,
+    pub(crate) collect_interval_s: NonZeroU64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -188,6 +199,10 @@ impl Config {
         );
         self.trusted_proxies()?;
         self.throttle.check()?;
+        ensure!(
+            (1..=4).contains(&self.multipart.prefix_dir_len),
+            "multipart.prefix_dir_len must be between 1 and 4"
+        );
         if let Some(account) = &self.account {
             ensure!(
                 libmanta::Login::parse(account).is_some(),

@@ -492,6 +492,14 @@ fn front_end_config(config: &Config) -> Result<muskie::Config> {
         uploads_max: http.uploads_max,
         uploads_per_account_percent: http.uploads_per_account_percent,
         upload_rate_min_bytes_per_s: http.upload_rate_min_bytes_per_s,
+        multipart: muskie::Multipart {
+            enabled: config.multipart.enabled,
+            prefix_chars: config.multipart.prefix_dir_len,
+            part_bytes_min: config.multipart.part_bytes_min,
+            grace: Duration::from_secs(config.multipart.grace_s),
+            collect_interval: Duration::from_secs(config.multipart.collect_interval_s.get()),
+            ..muskie::Multipart::default()
+        },
         ..muskie::Config::default()
     })
 }

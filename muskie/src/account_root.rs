@@ -19,7 +19,9 @@ const MTIME: &str = "2013-05-22T17:39:43.714Z";
 /// In the order of their names.
 fn members(config: &Config) -> impl Iterator<Item = &'static str> {
     let jobs = (config.surface == Surface::Manta).then_some("jobs");
-    jobs.into_iter().chain(["public", "reports", "stor"])
+    let uploads = config.multipart.enabled.then_some("uploads");
+    let others = ["public", "reports", "stor"];
+    jobs.into_iter().chain(others).chain(uploads)
 }
 
 pub(crate) async fn handle(request: &Request<'_>, exchange: &mut Exchange) -> Result<Reply> {

@@ -27,6 +27,48 @@ impl Surface {
     }
 }
 
+/// Uploads in parts.
+#[derive(Clone, Debug)]
+pub struct Multipart {
+    /// Without them neither the routes nor the directory `uploads` exist.
+    pub enabled: bool,
+    /// How many characters of its id name the directory above that of an upload: 1 to 4. May be changed at
+    /// any time; every id says which it was.
+    pub prefix_chars: u8,
+    /// Least bytes of a part that is not the last. Source: rest-api.md section 5.6.
+    pub part_bytes_min: u64,
+    /// How long an upload stays after it was committed or aborted.
+    pub grace: Duration,
+    /// How long what a request left that died while it created an upload is left alone: more than ten
+    /// minutes, for the request may still be under way.
+    pub orphan_age: Duration,
+    /// How often the collector looks for uploads that ended.
+    pub collect_interval: Duration,
+}
+
+impl Default for Multipart {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            prefix_chars: 3,
+            part_bytes_min: 5 << 20,
+            grace: Duration::from_secs(300),
+            orphan_age: Duration::from_secs(3600),
+            collect_interval: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Config {
+    /// Most parts of an upload. Source: rest-api.md section 5.4.
+    pub(crate) fn parts_max(&self) -> usize {
+        match self.surface {
+            Surface::Manta => 10_000,
+            Surface::Manta2 => 800,
+        }
+    }
+}
+
 /// Settings; the default of each is what `manta up` runs with.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -83,6 +125,7 @@ pub struct Config {
     pub drain: Duration,
     /// How long requests in flight may go on after `shutdown`.
     pub shutdown_grace: Duration,
+    pub multipart: Multipart,
     /// Images (semantic versions) that a job may demand.
     pub job_images: Vec<String>,
 }
@@ -115,6 +158,7 @@ impl Default for Config {
             drain_bytes_max: 64 << 20,
             drain: Duration::from_secs(5),
             shutdown_grace: Duration::from_secs(30),
+            multipart: Multipart::default(),
             job_images: ["13.1.0", "13.3.4", "13.3.5", "13.3.6", "16.1.0"]
                 .map(String::from)
                 .into(),

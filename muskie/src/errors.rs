@@ -140,6 +140,18 @@ pub(crate) enum Error {
         action: &'static str,
     },
     MultiRange,
+    /// The document of an upload that is to be created.
+    MultipartCreation {
+        reason: String,
+    },
+    MultipartInvalid {
+        upload: String,
+        reason: String,
+    },
+    MultipartState {
+        upload: String,
+        reason: &'static str,
+    },
     NoMatchingRoleTag,
     NoRoute {
         path: String,
@@ -446,6 +458,21 @@ impl Error {
                 format!("missing role allowing {action}"),
             ),
             Self::MultiRange => A::new(501, "NotImplemented", "multi-range requests not supported"),
+            Self::MultipartCreation { reason } => A::new(
+                409,
+                "MultipartUploadInvalidArgument",
+                format!("cannot create upload: {reason}"),
+            ),
+            Self::MultipartInvalid { upload, reason } => A::new(
+                409,
+                "MultipartUploadInvalidArgument",
+                format!("upload {upload}: {reason}"),
+            ),
+            Self::MultipartState { upload, reason } => A::new(
+                409,
+                "InvalidMultipartUploadState",
+                format!("upload {upload}: {reason}"),
+            ),
             Self::NoMatchingRoleTag => A::new(
                 403,
                 "NoMatchingRoleTag",

@@ -20,6 +20,7 @@ use crate::exchange::{Exchange, Head};
 use crate::forwarded;
 use crate::insecure;
 use crate::jobs;
+use crate::multipart;
 use crate::pace::Pace;
 use crate::plain_routes::{self, Plain};
 use crate::reply::Reply;
@@ -162,6 +163,7 @@ async fn answer(
         Route::CreateToken => tokens::create(&request, body).await,
         Route::Storage(verb) => storage::handle(&request, verb, exchange, body).await,
         Route::Jobs(route) => jobs::handle(&request, &route, exchange, body).await,
+        Route::Uploads(route) => multipart::handle(&request, &route, exchange, body).await,
     }
 }
 

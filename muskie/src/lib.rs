@@ -61,6 +61,8 @@ mod copies;
 mod picker;
 mod replicas;
 
+mod multipart;
+
 mod job_definition;
 mod job_inputs;
 mod jobs;
@@ -74,7 +76,7 @@ mod version_range;
 #[cfg(test)]
 mod openapi;
 
-pub use config::{Config, Surface};
+pub use config::{Config, Multipart, Surface};
 pub use forwarded::{InvalidNetwork, Network};
 pub use listener::Listener;
 pub use server::{Deps, Handle};

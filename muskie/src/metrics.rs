@@ -12,9 +12,9 @@ use crate::operation::Operation;
 /// Upper bounds of the latency buckets, in milliseconds.
 const BUCKETS_MS: [u64; 13] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000];
 
-const STATUSES: [u16; 28] = [
-    200, 201, 202, 204, 206, 302, 304, 400, 401, 403, 404, 405, 406, 408, 409, 411, 412, 413, 415,
-    416, 499, 500, 501, 503, 507, 597, 599, 0,
+const STATUSES: [u16; 29] = [
+    200, 201, 202, 204, 206, 301, 302, 304, 400, 401, 403, 404, 405, 406, 408, 409, 411, 412, 413,
+    415, 416, 499, 500, 501, 503, 507, 597, 599, 0,
 ];
 
 const METHODS: [&str; 6] = ["GET", "LIST", "HEAD", "PUT", "DELETE", "POST"];
@@ -33,6 +33,9 @@ pub(crate) struct Metrics {
     pub(crate) handshakes_failed: AtomicU64,
     pub(crate) copies_failed_on_read: AtomicU64,
     pub(crate) copies_failed_on_write: AtomicU64,
+    /// Of parts, because they were not in the chain of MD5 states.
+    pub(crate) multipart_bytes_read_at_commit: AtomicU64,
+    pub(crate) multipart_uploads_collected: AtomicU64,
     pub(crate) panics: AtomicU64,
     pub(crate) signatures_verified: AtomicU64,
     pub(crate) signatures_from_cache: AtomicU64,
@@ -61,6 +64,8 @@ impl Default for Metrics {
             handshakes_failed: AtomicU64::new(0),
             copies_failed_on_read: AtomicU64::new(0),
             copies_failed_on_write: AtomicU64::new(0),
+            multipart_bytes_read_at_commit: AtomicU64::new(0),
+            multipart_uploads_collected: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             signatures_verified: AtomicU64::new(0),
             signatures_from_cache: AtomicU64::new(0),
@@ -168,6 +173,16 @@ impl Metrics {
                 "muskie_copies_failed_on_write_total",
                 "counter",
                 &self.copies_failed_on_write,
+            ),
+            (
+                "muskie_multipart_bytes_read_at_commit_total",
+                "counter",
+                &self.multipart_bytes_read_at_commit,
+            ),
+            (
+                "muskie_multipart_uploads_collected_total",
+                "counter",
+                &self.multipart_uploads_collected,
             ),
             ("muskie_panics_total", "counter", &self.panics),
             (

@@ -79,13 +79,29 @@ fn the_document_has_the_routes_and_nothing_else() {
 
 /// A request for each way in which an operation may be understood: by its query and by its type.
 fn samples(pattern: &str, method: &str) -> Vec<Head> {
-    let path = pattern
-        .replace("{login}", "alice")
-        .replace("{path}", "a/b")
-        .replace("{part}", "0")
-        .replace("{prefix}", "123")
-        .replace("{id}", "01234567-89ab-4cde-8f01-234567890123");
-    let queries = ["", "?metadata=true", "?state=running", "?recursive=true"];
+    let id = "01234567-89ab-4cde-8f01-234567890123";
+    let fill = |pattern: &str| {
+        pattern
+            .replace("{login}", "alice")
+            .replace("{path}", "a/b")
+            .replace("{part}", "0")
+            .replace("{prefix}", "012")
+            .replace("{id}", id)
+    };
+    let mut paths = vec![fill(pattern)];
+    // Two ways to read these, told apart by what the segments look like.
+    match pattern {
+        "/{login}/uploads/{id}" => paths.push("/alice/uploads/012".to_owned()),
+        "/{login}/uploads/{prefix}/{id}" => paths.push(format!("/alice/uploads/{id}/0")),
+        _ => {}
+    }
+    let queries = [
+        "",
+        "?metadata=true",
+        "?state=running",
+        "?recursive=true",
+        "?allowMpuDeletes=true",
+    ];
     let types = [
         None,
         Some("text/plain"),
@@ -95,7 +111,10 @@ fn samples(pattern: &str, method: &str) -> Vec<Head> {
         Some("application/json; type=rename"),
     ];
     let mut samples = Vec::new();
-    for query in queries {
+    for (path, query) in paths
+        .iter()
+        .flat_map(|path| queries.map(|query| (path, query)))
+    {
         for content_type in types {
             let mut request = Request::builder()
                 .method(method)

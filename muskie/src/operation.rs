@@ -23,6 +23,22 @@ pub(crate) enum Operation {
     GetJobOutput,
     GetJobFailures,
     GetJobErrors,
+    Upload(UploadOperation),
+}
+
+/// What is done with uploads in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UploadOperation {
+    Create,
+    List,
+    Change,
+    Redirect,
+    PutPart,
+    HeadPart,
+    State,
+    Commit,
+    Abort,
+    Delete,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,9 +139,22 @@ const OTHERS: [&str; 19] = [
     "createtoken",
 ];
 
+const UPLOAD: [&str; 10] = [
+    "createupload",
+    "getuploads",
+    "changeuploads",
+    "redirectupload",
+    "putpart",
+    "headpart",
+    "getupload",
+    "commitupload",
+    "abortupload",
+    "deleteupload",
+];
+
 impl Operation {
     /// Indices are below this.
-    pub(crate) const COUNT: usize = OTHERS.len() + STORAGE.len() * 4;
+    pub(crate) const COUNT: usize = OTHERS.len() + STORAGE.len() * 4 + UPLOAD.len();
 
     pub(crate) fn index(self) -> usize {
         match self {
@@ -148,6 +177,7 @@ impl Operation {
             Self::GetJobErrors => 16,
             Self::CrossDomain => 17,
             Self::CreateToken => 18,
+            Self::Upload(operation) => OTHERS.len() + STORAGE.len() * 4 + operation as usize,
             Self::Storage(verb, area) => OTHERS.len() + verb as usize * 4 + area as usize,
         }
     }
@@ -161,6 +191,7 @@ impl Operation {
         OTHERS
             .get(index)
             .or_else(|| STORAGE.as_flattened().get(index - OTHERS.len()))
+            .or_else(|| UPLOAD.get(index - OTHERS.len() - STORAGE.len() * 4))
             .copied()
             .unwrap_or("unrouted")
     }

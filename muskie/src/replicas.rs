@@ -135,6 +135,35 @@ impl Replicas {
         })
     }
 
+    /// Opens a copy on each of `nodes`; no others will do. Errors: `NotEnoughSpace`, `StorageExhausted`.
+    pub(crate) async fn open_on(
+        server: &Server,
+        object: NewObject,
+        nodes: &[StorageId],
+    ) -> Result<Self> {
+        let known = nodes.iter().map(|id| server.shark_by_id.get(id).cloned());
+        let known: Option<Vec<_>> = known.collect();
+        let nodes = known.ok_or(Error::StorageExhausted)?;
+        let room_bytes = object.length.room_bytes();
+        let size = object.length.hint(&nodes);
+        let (SizeHint::Exactly(bound_bytes) | SizeHint::AtMost(bound_bytes)) = size;
+        let (creator, object_id) = (object.creator, object.object_id);
+        let opened = join_all(nodes.iter().map(|s| s.create(creator, object_id, size))).await;
+        let mut writers = Vec::with_capacity(nodes.len());
+        for (shark, result) in nodes.into_iter().zip(opened) {
+            let writer = result.map_err(|error| broken(server, &error, room_bytes))?;
+            writers.push((shark, writer));
+        }
+        Ok(Self {
+            writers,
+            creator,
+            object_id,
+            room_bytes,
+            bound_bytes,
+            written_bytes: 0,
+        })
+    }
+
     pub(crate) fn storage_ids(&self) -> Vec<StorageId> {
         self.writers
             .iter()

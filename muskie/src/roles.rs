@@ -121,9 +121,14 @@ pub(crate) fn tags(request: &Request<'_>) -> Result<Vec<Uuid>> {
             .map(|caller| caller.principal.roles.clone())
             .unwrap_or_default());
     };
+    named(&request.owner, names)
+}
+
+/// The roles of `owner` with these names, which are a list.
+pub(crate) fn named(owner: &Account, names: &str) -> Result<Vec<Uuid>> {
     let mut tags = Vec::new();
     for name in split(names) {
-        let id = request.owner.roles.get(name);
+        let id = owner.roles.get(name);
         let id = *id.ok_or_else(|| Error::InvalidRoleTag {
             name: name.to_owned(),
         })?;

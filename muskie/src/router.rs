@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::content_type::{self, Kind};
 use crate::errors::{Error, Result};
 use crate::exchange::Head;
+use crate::multipart::{self, UploadRoute};
 use crate::operation::{Area, Operation, Verb};
 use crate::plain_routes::Plain;
 use crate::routes::{Goes, TABLE};
@@ -25,6 +26,7 @@ pub(crate) enum Route {
     /// `/:login/tokens`.
     CreateToken,
     Jobs(JobRoute),
+    Uploads(UploadRoute),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +56,7 @@ pub(crate) fn route(head: &Head, config: &Config) -> Result<(Operation, Route)> 
             continue;
         }
         if let Some(goes) = line.has(head.method.as_str()) {
-            return resolve(goes, head, &path);
+            return resolve(goes, head, &path, config);
         }
         allow = Some(line.allow.as_str());
         if line.refuses_others() {
@@ -72,7 +74,7 @@ pub(crate) fn route(head: &Head, config: &Config) -> Result<(Operation, Route)> 
     })
 }
 
-fn resolve(goes: Goes, head: &Head, path: &[&str]) -> Result<(Operation, Route)> {
+fn resolve(goes: Goes, head: &Head, path: &[&str], config: &Config) -> Result<(Operation, Route)> {
     Ok(match goes {
         Goes::Redirect => (Operation::Redirect, Route::Plain(Plain::Redirect)),
         Goes::Ping => (Operation::Ping, Route::Plain(Plain::Ping)),
@@ -88,6 +90,10 @@ fn resolve(goes: Goes, head: &Head, path: &[&str]) -> Result<(Operation, Route)>
         Goes::CreateJob => {
             accepts(head, "application/json")?;
             (Operation::CreateJob, Route::Jobs(JobRoute::Create))
+        }
+        Goes::Uploads => {
+            let (operation, route) = multipart::resolve(head, path, config)?;
+            (Operation::Upload(operation), Route::Uploads(route))
         }
         Goes::Live(what) => {
             let id = path.get(2).copied().unwrap_or_default().to_owned();
@@ -280,7 +286,7 @@ mod tests {
         for path in [
             "/9bad/stor",
             "/a/stor",
-            "/al/uploads/x",
+            "/al/uploads/a/b/c/d",
             "/al/%73tor",
             "/_x",
         ] {

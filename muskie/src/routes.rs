@@ -36,6 +36,8 @@ pub(crate) enum Goes {
     CreateJob,
     CreateToken,
     Live(Live),
+    /// `multipart/routes.rs` looks at the path once more.
+    Uploads,
 }
 
 /// Which stores have a route.
@@ -44,6 +46,8 @@ pub(crate) enum Offered {
     Always,
     /// Those with the surface of the first version.
     Jobs,
+    /// Those with uploads in parts.
+    Uploads,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +63,7 @@ impl Offered {
         match self {
             Self::Always => true,
             Self::Jobs => config.surface == Surface::Manta,
+            Self::Uploads => config.multipart.enabled,
         }
     }
 }
@@ -93,6 +98,13 @@ const fn beside_account(pattern: &'static str, methods: &'static [(&'static str,
 const fn of_jobs(pattern: &'static str, methods: &'static [(&'static str, Goes)]) -> Line {
     Line {
         offered: Offered::Jobs,
+        ..line(pattern, methods)
+    }
+}
+
+const fn of_uploads(pattern: &'static str, methods: &'static [(&'static str, Goes)]) -> Line {
+    Line {
+        offered: Offered::Uploads,
         ..line(pattern, methods)
     }
 }
@@ -164,6 +176,57 @@ static LINES: &[Line] = &[
         &[("GET", Goes::Live(Live::Errors))],
     ),
     of_jobs("/{login}/jobs/{path}", &storage(Area::Jobs)),
+    of_uploads(
+        "/{login}/uploads",
+        &[
+            ("DELETE", Goes::Uploads),
+            ("GET", Goes::Uploads),
+            ("HEAD", Goes::Uploads),
+            ("OPTIONS", Goes::Uploads),
+            ("POST", Goes::Uploads),
+            ("PUT", Goes::Uploads),
+        ],
+    ),
+    of_uploads(
+        "/{login}/uploads/{id}",
+        &[
+            ("GET", Goes::Uploads),
+            ("HEAD", Goes::Uploads),
+            ("POST", Goes::Uploads),
+            ("PUT", Goes::Uploads),
+        ],
+    ),
+    of_uploads(
+        "/{login}/uploads/{prefix}/{id}",
+        &[
+            ("DELETE", Goes::Uploads),
+            ("GET", Goes::Uploads),
+            ("HEAD", Goes::Uploads),
+            ("POST", Goes::Uploads),
+            ("PUT", Goes::Uploads),
+        ],
+    ),
+    of_uploads(
+        "/{login}/uploads/{prefix}/{id}/state",
+        &[("GET", Goes::Uploads)],
+    ),
+    of_uploads(
+        "/{login}/uploads/{prefix}/{id}/commit",
+        &[("POST", Goes::Uploads), ("PUT", Goes::Uploads)],
+    ),
+    of_uploads(
+        "/{login}/uploads/{prefix}/{id}/abort",
+        &[("POST", Goes::Uploads), ("PUT", Goes::Uploads)],
+    ),
+    of_uploads(
+        "/{login}/uploads/{prefix}/{id}/{part}",
+        &[
+            ("DELETE", Goes::Uploads),
+            ("GET", Goes::Uploads),
+            ("HEAD", Goes::Uploads),
+            ("PUT", Goes::Uploads),
+        ],
+    ),
 ];
 
 /// A line taken apart, once.

@@ -33,6 +33,7 @@ use crate::errors::{Error, Result};
 use crate::handler::{self, Admission, Origin};
 use crate::listener::{Door, Listener};
 use crate::metrics::Metrics;
+use crate::multipart::Collector;
 use crate::throttle::{Throttle, Throttling};
 use crate::tls::Tls;
 use crate::transport::Transport;
@@ -79,11 +80,14 @@ pub(crate) fn start(first: Listener, others: Vec<Listener>, config: Config, deps
         }
         tasks.spawn(accept(listener.socket, listener.door, server.clone()));
     }
+    let multipart = &server.config.multipart;
+    let uploads = multipart.enabled.then(|| Collector::start(server.clone()));
     Handle {
         server,
         address,
         tls,
         tasks: tokio::sync::Mutex::new(tasks),
+        uploads,
     }
 }
 
@@ -94,6 +98,8 @@ pub struct Handle {
     tls: Vec<Arc<Tls>>,
     /// Those that accept, and those that watch certificates.
     tasks: tokio::sync::Mutex<JoinSet<()>>,
+    /// `None` where there are no uploads in parts.
+    uploads: Option<Collector>,
 }
 
 impl fmt::Debug for Handle {
@@ -126,6 +132,13 @@ impl Handle {
         self.tls.iter().for_each(|tls| tls.reload());
     }
 
+    /// Collects uploads that ended long enough ago, now, and returns when that is done.
+    pub async fn collect_uploads(&self) {
+        if let Some(uploads) = &self.uploads {
+            uploads.collect().await;
+        }
+    }
+
     /// Stops accepting, lets requests in flight end within `Config::shutdown_grace`, cuts the rest, and
     /// waits for writes that were already under way. Harmless when repeated.
     pub async fn shutdown(&self) {
@@ -146,6 +159,9 @@ impl Handle {
             tracing::warn!(connections = left, "requests cut at shutdown");
             server.killing.cancel();
             server.connections.wait().await;
+        }
+        if let Some(uploads) = &self.uploads {
+            uploads.shutdown().await;
         }
         server.writes.close();
         server.writes.wait().await;

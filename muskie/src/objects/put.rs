@@ -32,7 +32,7 @@ use crate::server::Server;
 use crate::storage::{Request, Target};
 use crate::stored_headers;
 
-static COMPUTED_MD5: HeaderName = HeaderName::from_static("computed-md5");
+pub(crate) static COMPUTED_MD5: HeaderName = HeaderName::from_static("computed-md5");
 
 /// Larger pieces are hashed off the runtime: this much takes about a tenth of a millisecond.
 const HASH_INLINE_BYTES_MAX: usize = 64 << 10;
@@ -215,10 +215,10 @@ async fn receive(
 }
 
 /// Shows an upload in the metrics for as long as it lasts.
-struct Counted<'a>(&'a Server);
+pub(crate) struct Counted<'a>(&'a Server);
 
 impl<'a> Counted<'a> {
-    fn new(server: &'a Server) -> Self {
+    pub(crate) fn new(server: &'a Server) -> Self {
         server.metrics.uploads.fetch_add(1, Relaxed);
         Self(server)
     }
@@ -230,11 +230,24 @@ impl Drop for Counted<'_> {
     }
 }
 
+/// An MD5 in the making.
 #[derive(Default)]
-struct Hash(Md5);
+pub(crate) struct Hash(Md5);
+
+impl From<Md5> for Hash {
+    fn from(md5: Md5) -> Self {
+        Self(md5)
+    }
+}
+
+impl From<Hash> for Md5 {
+    fn from(hash: Hash) -> Self {
+        hash.0
+    }
+}
 
 impl Hash {
-    async fn update(&mut self, bytes: &Bytes) -> Result<()> {
+    pub(crate) async fn update(&mut self, bytes: &Bytes) -> Result<()> {
         if bytes.len() <= HASH_INLINE_BYTES_MAX {
             self.0.update(bytes);
             return Ok(());
@@ -249,12 +262,12 @@ impl Hash {
         Ok(())
     }
 
-    fn finish(self) -> [u8; 16] {
+    pub(crate) fn finish(self) -> [u8; 16] {
         self.0.finalize().into()
     }
 }
 
-fn check_md5(head: &Head, computed: &[u8; 16]) -> Result<()> {
+pub(crate) fn check_md5(head: &Head, computed: &[u8; 16]) -> Result<()> {
     let Some(sent) = head.header("content-md5") else {
         return Ok(());
     };

@@ -146,17 +146,19 @@ async fn the_account_lists_what_always_exists() {
             "{{\"name\":\"{name}\",\"type\":\"directory\",\"mtime\":\"2013-05-22T17:39:43.714Z\"}}\n"
         )
     };
-    let rows: Vec<String> = ["jobs", "public", "reports", "stor"].map(row).into();
+    let rows: Vec<String> = ["jobs", "public", "reports", "stor", "uploads"]
+        .map(row)
+        .into();
     assert_eq!(get.text(), rows.concat());
-    assert_eq!(get.header("result-set-size"), "4");
+    assert_eq!(get.header("result-set-size"), "5");
     assert_eq!((get.get("etag"), get.get("last-modified")), (None, None));
     let rest = store.get("/alice/?marker=public&limit=1").await.is(200);
     assert_eq!(
         (rest.names(), rest.header("result-set-size")),
-        (vec!["reports".into(), "stor".into()], "2")
+        (vec!["reports".into(), "stor".into(), "uploads".into()], "3")
     );
     let head = store.head("/alice").await.is(200);
-    assert_eq!(head.header("result-set-size"), "4");
+    assert_eq!(head.header("result-set-size"), "5");
     let other = Request::new("GET", "/alice")
         .signed_by(&store.bob)
         .send(store.address)

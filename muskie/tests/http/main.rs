@@ -6,7 +6,9 @@
 mod client;
 mod people;
 mod store;
+mod stumbling;
 mod trees;
+mod upload;
 
 mod abuse;
 mod authentication;
@@ -21,6 +23,10 @@ mod job_rights;
 mod jobs;
 mod links;
 mod listings;
+mod multipart;
+mod multipart_appendix;
+mod multipart_crashes;
+mod multipart_races;
 mod objects;
 mod observability;
 mod presigned;

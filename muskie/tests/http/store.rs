@@ -8,6 +8,7 @@ use std::time::Duration;
 use electric_moray::{Ring, Router};
 use httpsig::PrivateKey;
 use libmanta::mako::Shark;
+use libmanta::moray::Moray;
 use libmanta::{Clock, StorageId, SystemClock};
 use mahi::{NewAccount, Service};
 use muskie::{Config, Deps, Handle, Listener};
@@ -84,7 +85,7 @@ pub(crate) enum Door {
 }
 
 pub(crate) async fn start_behind(door: Door, configure: impl FnOnce(&mut Config)) -> Store {
-    start_over(door, configure, |shark| shark).await
+    start_between(door, configure, |shark| shark, |moray| moray).await
 }
 
 /// `wrap` may put something between the front door and each storage node.
@@ -92,13 +93,15 @@ pub(crate) async fn start_wrapped(
     configure: impl FnOnce(&mut Config),
     wrap: impl Fn(Arc<dyn Shark>) -> Arc<dyn Shark>,
 ) -> Store {
-    start_over(Door::Plain, configure, wrap).await
+    start_between(Door::Plain, configure, wrap, |moray| moray).await
 }
 
-async fn start_over(
+/// Also between the front door and the metadata.
+pub(crate) async fn start_between(
     door: Door,
     configure: impl FnOnce(&mut Config),
     wrap: impl Fn(Arc<dyn Shark>) -> Arc<dyn Shark>,
+    wrap_moray: impl FnOnce(Arc<dyn Moray>) -> Arc<dyn Moray>,
 ) -> Store {
     let directory = tempfile::tempdir().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -165,7 +168,7 @@ async fn start_over(
     let address = listener.local_addr();
     let sharks = makos.iter().map(|mako| wrap(mako.clone())).collect();
     let deps = Deps {
-        moray: moray.clone(),
+        moray: wrap_moray(moray.clone()),
         sharks,
         identity: people.clone(),
         jobs: jobs.clone(),
@@ -232,6 +235,37 @@ impl Store {
             name.parse::<libmanta::ObjectId>().is_ok()
         });
         files
+    }
+
+    /// Every file on every storage node, but those that make it one.
+    pub(crate) fn stored_files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for n in 1..=3 {
+            collect(&self.directory.path().join(format!("stor{n}")), &mut files);
+        }
+        files.retain(|path| !path.ends_with("format") && !path.ends_with("lock"));
+        files
+    }
+
+    /// Unlinks what nobody needs, at once, unnamed copies too: nothing may be under way.
+    pub(crate) async fn collect_bytes(&self) {
+        let config = mako::CollectorConfig {
+            grace: Duration::ZERO,
+            sweep_age: Duration::ZERO,
+            ..mako::CollectorConfig::default()
+        };
+        // Whatever is there is now older than that.
+        let begun = SystemClock.now();
+        while SystemClock.now() <= begun {
+            tokio::task::yield_now().await;
+        }
+        let sharks = self.makos.iter().map(|mako| mako.clone() as Arc<dyn Shark>);
+        let clock = Arc::new(SystemClock);
+        let moray = self.moray.clone();
+        let collector = mako::Collector::start(config, moray, sharks.collect(), clock);
+        collector.run_once().await;
+        collector.sweep_once().await;
+        collector.shutdown().await;
     }
 
     /// A line of the metrics by its name and labels; zero as long as it is not there.

@@ -16,6 +16,7 @@ mod msync;
 mod not_root;
 mod npm;
 mod npm_and_own;
+mod npm_uploads;
 mod on_disk;
 mod own_commands;
 mod put_order;

@@ -17,7 +17,7 @@ fn files_and_directories() -> Result<()> {
     let store = Store::launch()?;
     let home = store.user()?;
     ensure!(
-        mls(&home, &["~~"])? == ["jobs/", "public/", "reports/", "stor/"],
+        mls(&home, &["~~"])? == ["jobs/", "public/", "reports/", "stor/", "uploads/"],
         "{:?}",
         mls(&home, &["~~"])?
     );
