@@ -1,7 +1,7 @@
 //! Our own commands about the metadata of what is stored: `mchattr`, `mmd5`.
 
 use anyhow::{Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::Store;
 use tests::home::{Home, run, run_with};
 
@@ -187,5 +187,72 @@ fn mchmod_without_roles_only_clears() -> Result<()> {
     let sign = "operation should be one of \"+\", \"-\" or \"=\"";
     is_wrong_usage(home.own("mchmod").args(["x", "~~/stor/x"]), sign)?;
     is_wrong_usage(home.own("mchmod").arg("+x"), "path required")?;
+    store.finish()
+}
+
+/// The tags decide who may do what, so the change has to be seen by somebody whom it concerns.
+#[test]
+fn mchmod_and_role_tags_open_and_close_what_a_subuser_sees() -> Result<()> {
+    let store = Store::launch()?;
+    let home = store.user()?;
+    let mut jo = store.add_user("jo")?;
+    for role in ["readers", "writers"] {
+        store.add_role(role, "CAN getobject AND getdirectory")?;
+        store.give_role(role, &json!({ "user": "jo" }), true)?;
+    }
+    let path = store.path("stor/x");
+    let put = ["-H", "m-a: b", "--role-tag", "readers", "~~/stor/x"];
+    run_with(home.own("mput").args(put), b"content")?;
+    let tags = || -> Result<String> {
+        let info = info(&home, "~~/stor/x")?;
+        Ok(info["role-tag"].as_str().unwrap_or_default().to_owned())
+    };
+    ensure!(
+        tags()? == "readers" && jo.get(&path)?.status == 200,
+        "{}",
+        tags()?
+    );
+    for (change, expected) in [
+        (
+            &["--keep-metadata", "+writers,readers"][..],
+            "readers, writers",
+        ),
+        (&["--keep-metadata", "--", "-readers"], "writers"),
+        (&["--keep-metadata", "--", "-writers"], ""),
+        (&["--keep-metadata", "=readers"], "readers"),
+    ] {
+        run(home.own("mchmod").args(change).arg("~~/stor/x"))?;
+        ensure!(tags()? == expected, "{change:?}: {}", tags()?);
+        let may = jo.get(&path)?.status == 200;
+        ensure!(may != expected.is_empty(), "{change:?}: jo may read: {may}");
+        ensure!(
+            info(&home, "~~/stor/x")?["m-a"] == "b",
+            "{change:?} keeps the rest"
+        );
+    }
+    // The package of npm reads and writes the same tags.
+    run(home.npm("mchmod")?.args(["+writers", "~~/stor/x"]))?;
+    ensure!(tags()? == "readers, writers", "{}", tags()?);
+    run(home
+        .own("mchattr")
+        .args(["--keep-metadata", "-H", "m-a: c", "~~/stor/x"]))?;
+    ensure!(
+        tags()? == "readers, writers",
+        "metadata is changed beside them: {}",
+        tags()?
+    );
+    run(home.own("mchattr").args(["-H", "m-a: c", "~~/stor/x"]))?;
+    ensure!(
+        tags()?.is_empty(),
+        "and without them, as the server has it: {}",
+        tags()?
+    );
+    run(home
+        .own("mmkdir")
+        .args(["--role-tag", "readers,writers", "~~/stor/d"]))?;
+    ensure!(
+        info(&home, "~~/stor/d")?["role-tag"] == "readers, writers",
+        "mmkdir --role-tag"
+    );
     store.finish()
 }

@@ -4,6 +4,7 @@ mod bad_input;
 mod behaviours_access;
 mod behaviours_cors;
 mod commands_metadata;
+mod commands_names;
 mod commands_trees;
 mod completion;
 mod concurrency;
