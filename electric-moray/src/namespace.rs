@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use libmanta::link::Over;
+use libmanta::link::{Over, Snapshot};
 use libmanta::moray::shard::links::Written;
 use libmanta::moray::shard::{Admit, Child, Inserted};
 use libmanta::moray::{
@@ -121,7 +121,9 @@ impl Namespace for Router {
 
     async fn list(&self, list: &List) -> Result<Page, NamespaceError> {
         let mut wanted = list.clone();
-        loop {
+        let mut snapshot = Snapshot::default();
+        for attempt in 0..ATTEMPTS_MAX {
+            pause_before(attempt).await;
             let mut protocol = Protocol::list(self, &wanted);
             match protocol.run(Operation::List).await? {
                 Answer::Done => {}
@@ -132,22 +134,24 @@ impl Namespace for Router {
                 return Err(protocol.corrupt("nothing was listed").into());
             };
             let directory = protocol.own_entry.take();
-            let entries_total = match listed.row {
+            let count = match listed.row {
                 Row::Open { count } => count,
                 _ => 0,
             };
-            match self.page(list, wanted.limit, listed).await? {
-                Paged::Page(entries) => {
+            match self.page(list, wanted.limit, listed, &mut snapshot).await? {
+                Paged::Page { entries, unbound } => {
                     return Ok(Page {
                         directory,
-                        entries_total,
+                        entries_total: count.saturating_sub(unbound),
                         entries,
                     });
                 }
                 // Nobody sees some of them, so that the page would be too short.
                 Paged::Short(hidden) => wanted.limit += hidden,
+                Paged::Again => {}
             }
         }
+        Err(self.overloaded(&list.directory).into())
     }
 }
 

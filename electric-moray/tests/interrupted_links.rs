@@ -181,9 +181,9 @@ async fn interrupt(
     let left = Arc::new(AtomicI64::new(steps));
     let router = store.routed(|inner| {
         Arc::new(Unreliable {
-            inner,
             left: Arc::clone(&left),
             last_takes_effect,
+            ..Unreliable::lasting(inner)
         })
     });
     let name = match what {

@@ -4,7 +4,9 @@ pub mod jobs;
 
 pub mod mako;
 
+pub mod history;
 pub mod links;
 pub mod moray;
+pub mod names;
 
 pub mod zones;

@@ -1,4 +1,4 @@
-//! A shard that becomes unreachable for good after so many calls.
+//! A shard that becomes unreachable for good after so many calls, and to which some messages come twice.
 
 #![allow(
     dead_code,
@@ -6,8 +6,9 @@
     reason = "each test binary uses a part of it"
 )]
 
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use libmanta::link::{Over, Prepared};
@@ -22,6 +23,9 @@ use libmanta::moray::{
 };
 use libmanta::namespace::{Close, Slot, Token, Unsettled};
 use libmanta::{Condition, Entry, ObjectId, ObjectKey, StorageId, Timestamp};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::task::JoinSet;
 
 /// A shard that becomes unreachable for good.
 #[derive(Clone, Debug)]
@@ -31,9 +35,78 @@ pub struct Unreliable {
     pub left: Arc<AtomicI64>,
     /// Whether the first step that fails takes effect nevertheless.
     pub last_takes_effect: bool,
+    /// Whether errands that have been run leave the log.
+    pub forgets: bool,
+    pub echo: Option<Arc<Echo>>,
+}
+
+/// Delivers a share of the steps that may be repeated a second time, later.
+#[derive(Debug)]
+pub struct Echo {
+    share: f64,
+    rng: Mutex<StdRng>,
+    under_way: Mutex<JoinSet<()>>,
+}
+
+type Step<T> = Pin<Box<dyn Future<Output = Result<T, MorayError>> + Send>>;
+
+impl Echo {
+    pub fn new(share: f64, seed: u64) -> Arc<Self> {
+        Arc::new(Self {
+            share,
+            rng: Mutex::new(StdRng::seed_from_u64(seed)),
+            under_way: Mutex::new(JoinSet::new()),
+        })
+    }
+
+    /// After how many turns of others, if at all.
+    fn draw(&self) -> Option<u32> {
+        let mut rng = self.rng.lock().unwrap();
+        let again = rng.random_bool(self.share);
+        again.then(|| rng.random_range(0..2_000))
+    }
+
+    /// Waits until all has arrived.
+    pub async fn fade(&self) {
+        let mut under_way = std::mem::take(&mut *self.under_way.lock().unwrap());
+        while let Some(arrived) = under_way.join_next().await {
+            arrived.unwrap();
+        }
+    }
 }
 
 impl Unreliable {
+    /// One that never fails.
+    pub fn lasting(inner: Arc<dyn Shard>) -> Self {
+        Self {
+            inner,
+            left: Arc::new(AtomicI64::new(i64::MAX)),
+            last_takes_effect: false,
+            forgets: true,
+            echo: None,
+        }
+    }
+
+    /// A step that may be repeated.
+    async fn pass_twice<T: Send + 'static>(
+        &self,
+        step: impl Fn(Arc<dyn Shard>) -> Step<T>,
+    ) -> Result<T, MorayError> {
+        let reply = self.pass(step(Arc::clone(&self.inner))).await;
+        if let Some(echo) = &self.echo
+            && let Some(turns) = echo.draw()
+        {
+            let again = step(Arc::clone(&self.inner));
+            echo.under_way.lock().unwrap().spawn(async move {
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
+                }
+                again.await.map(drop).unwrap();
+            });
+        }
+        reply
+    }
+
     async fn pass<T, E: From<MorayError>>(
         &self,
         step: impl Future<Output = Result<T, E>>,
@@ -72,26 +145,46 @@ impl Shard for Unreliable {
         self.pass(self.inner.insert(child, admit, over)).await
     }
     async fn drop_row(&self, directory: &ObjectKey, seen: Unsettled) -> Result<bool, MorayError> {
-        self.pass(self.inner.drop_row(directory, seen)).await
+        let directory = directory.clone();
+        self.pass_twice(move |shard| {
+            let directory = directory.clone();
+            Box::pin(async move { shard.drop_row(&directory, seen).await })
+        })
+        .await
     }
     async fn close(&self, directory: &ObjectKey, token: Token) -> Result<Close, MorayError> {
         self.pass(self.inner.close(directory, token)).await
     }
     async fn reopen(&self, directory: &ObjectKey, token: Token) -> Result<bool, MorayError> {
-        self.pass(self.inner.reopen(directory, token)).await
+        let directory = directory.clone();
+        self.pass_twice(move |shard| {
+            let directory = directory.clone();
+            Box::pin(async move { shard.reopen(&directory, token).await })
+        })
+        .await
     }
     async fn mark(&self, key: &ObjectKey, token: Token) -> Result<Result<(), Slot>, MorayError> {
         self.pass(self.inner.mark(key, token)).await
     }
     async fn unmark(&self, key: &ObjectKey, token: Token) -> Result<bool, MorayError> {
-        self.pass(self.inner.unmark(key, token)).await
+        let key = key.clone();
+        self.pass_twice(move |shard| {
+            let key = key.clone();
+            Box::pin(async move { shard.unmark(&key, token).await })
+        })
+        .await
     }
     async fn remove_marked(
         &self,
         key: &ObjectKey,
         token: Token,
     ) -> Result<Option<Entry>, MorayError> {
-        self.pass(self.inner.remove_marked(key, token)).await
+        let key = key.clone();
+        self.pass_twice(move |shard| {
+            let key = key.clone();
+            Box::pin(async move { shard.remove_marked(&key, token).await })
+        })
+        .await
     }
     async fn remove_object(
         &self,
@@ -123,7 +216,12 @@ impl Links for Unreliable {
         object: ObjectId,
         token: Token,
     ) -> Result<bool, MorayError> {
-        self.pass(self.inner.leave(key, object, token)).await
+        let key = key.clone();
+        self.pass_twice(move |shard| {
+            let key = key.clone();
+            Box::pin(async move { shard.leave(&key, object, token).await })
+        })
+        .await
     }
     async fn settle(
         &self,
@@ -131,7 +229,12 @@ impl Links for Unreliable {
         object: ObjectId,
         token: Token,
     ) -> Result<bool, MorayError> {
-        self.pass(self.inner.settle(key, object, token)).await
+        let key = key.clone();
+        self.pass_twice(move |shard| {
+            let key = key.clone();
+            Box::pin(async move { shard.settle(&key, object, token).await })
+        })
+        .await
     }
     async fn erase(
         &self,
@@ -139,7 +242,12 @@ impl Links for Unreliable {
         object: ObjectId,
         label: Token,
     ) -> Result<bool, MorayError> {
-        self.pass(self.inner.erase(key, object, label)).await
+        let key = key.clone();
+        self.pass_twice(move |shard| {
+            let key = key.clone();
+            Box::pin(async move { shard.erase(&key, object, label).await })
+        })
+        .await
     }
     async fn find_child(&self, directory: &ObjectKey) -> Result<FoundChild, MorayError> {
         self.pass(self.inner.find_child(directory)).await
@@ -159,7 +267,12 @@ impl Links for Unreliable {
         version: u64,
         copies: &[StorageId],
     ) -> Result<bool, MorayError> {
-        self.pass(self.inner.raise(object, version, copies)).await
+        let copies = copies.to_vec();
+        self.pass_twice(move |shard| {
+            let copies = copies.clone();
+            Box::pin(async move { shard.raise(object, version, &copies).await })
+        })
+        .await
     }
     async fn commit(
         &self,
@@ -167,19 +280,30 @@ impl Links for Unreliable {
         token: Token,
         label: Token,
     ) -> Result<Option<Vec<Logged>>, MorayError> {
-        self.pass(self.inner.commit(object, token, label)).await
+        self.pass_twice(move |shard| {
+            Box::pin(async move { shard.commit(object, token, label).await })
+        })
+        .await
     }
     async fn abort(&self, object: ObjectId, token: Token) -> Result<bool, MorayError> {
-        self.pass(self.inner.abort(object, token)).await
+        self.pass_twice(move |shard| Box::pin(async move { shard.abort(object, token).await }))
+            .await
     }
     async fn cut_off(&self, object: ObjectId, label: Token) -> Result<bool, MorayError> {
-        self.pass(self.inner.cut_off(object, label)).await
+        self.pass_twice(move |shard| Box::pin(async move { shard.cut_off(object, label).await }))
+            .await
     }
     async fn drop_reference(&self, object: ObjectId, label: Token) -> Result<(), MorayError> {
-        self.pass(self.inner.drop_reference(object, label)).await
+        self.pass_twice(move |shard| {
+            Box::pin(async move { shard.drop_reference(object, label).await })
+        })
+        .await
     }
     async fn forget_moved(&self, object: ObjectId, label: Token) -> Result<(), MorayError> {
-        self.pass(self.inner.forget_moved(object, label)).await
+        self.pass_twice(move |shard| {
+            Box::pin(async move { shard.forget_moved(object, label).await })
+        })
+        .await
     }
     async fn errands(
         &self,
@@ -190,6 +314,9 @@ impl Links for Unreliable {
         self.pass(self.inner.errands(after, before, limit)).await
     }
     async fn forget_errands(&self, sequences: &[u64]) -> Result<(), MorayError> {
+        if !self.forgets {
+            return Ok(());
+        }
         self.pass(self.inner.forget_errands(sequences)).await
     }
     async fn references_after(

@@ -118,6 +118,9 @@ pub struct Listed {
     /// depends on what they turn out to be bound to. A few: as many as operations are under way, or were when
     /// a crash stopped them.
     pub entering: Vec<Entering>,
+    /// All names that a RENAME may have taken the object from, of the whole directory, on the page or not: some
+    /// may be bound to nothing. As few.
+    pub moving: Vec<Bound>,
 }
 
 /// A name that is being entered.

@@ -320,6 +320,20 @@ fn larger_runs_when_asked_for() {
         ])),
         repeating(2, alone(&[rename(0, 1), put(0, 1), delete(1)])),
         repeating(1, run(two, &[rename(0, 1), rename(1, 0), delete(0)])),
+        run(
+            two,
+            &[link(0, 1), rename(1, 0), put(0, 1), delete(1), Audit(0)],
+        ),
+        run(two, &[rename(0, 1), rename(1, 0), put(0, 1), List]),
+        alone(&[rename(0, 1), rename(0, 2), link(0, 1), delete(1), Get(2)]),
+        with_directory(run(
+            two,
+            &[rename(0, 1), rename(1, 2), RemoveDirectory, put(1, 1)],
+        )),
+        repeating(
+            1,
+            run(two, &[rename(0, 1), link(1, 0), put(0, 1), delete(1)]),
+        ),
     ] {
         holds(model);
     }

@@ -88,10 +88,12 @@ pub(crate) fn list(db: &Connection, list: &List) -> Result<Listed, Fault> {
         entries: Vec::new(),
         linked: Vec::new(),
         entering: Vec::new(),
+        moving: Vec::new(),
     };
     if let Row::Open { .. } = row {
         page(&transaction, id, list, &mut listed)?;
         entering(&transaction, id, list, &mut listed)?;
+        moving(&transaction, id, list, &mut listed)?;
     }
     Ok(listed)
 }
@@ -160,6 +162,25 @@ fn entering(
                 entry: stored.entry,
                 before: before.map(|before| before.entry),
             });
+        }
+    }
+    Ok(())
+}
+
+/// Served by an index that holds nothing else.
+const MOVING: &str = select_entry!(
+    "SELECT",
+    "FROM entry INDEXED BY entry_moving WHERE directory = ?1 AND binding = 2"
+);
+
+fn moving(db: &Connection, directory: i64, list: &List, listed: &mut Listed) -> Result<(), Fault> {
+    let mut statement = db.prepare_cached(MOVING)?;
+    let mut rows = statement.query([directory])?;
+    let mut decoder = Decoder::new(Parent::Directory(&list.directory));
+    while let Some(row) = rows.next()? {
+        match decoder.entry(row, 0)?.place {
+            Place::Bound(bound) if bound.is_moving() => listed.moving.push(bound),
+            _ => return Err(Fault::corrupt("a name that is not moving is indexed so")),
         }
     }
     Ok(())

@@ -104,6 +104,7 @@ ALTER TABLE entry ADD COLUMN label BLOB;
 ALTER TABLE entry ADD COLUMN pin BLOB;
 ALTER TABLE entry ADD COLUMN version INTEGER;
 CREATE INDEX entry_entering ON entry (directory, name) WHERE binding = 3;
+CREATE INDEX entry_moving ON entry (directory, name) WHERE binding = 2;
 CREATE TABLE prior (
     directory INTEGER NOT NULL,
     name TEXT NOT NULL,
