@@ -9,9 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use libmanta::mahi::{ActingUser, Identity, Principal};
 use libmanta::marlin::{JobError, JobList, JobState, Jobs};
-use libmanta::moray::{BatchError, Buckets, MorayError, Record, RecordKey, Write};
+use libmanta::moray::{
+    BatchError, Buckets, MorayError, Namespace, Record, RecordKey, Update, Write,
+};
 use libmanta::triton::Zones;
+use libmanta::{Condition, ObjectKey, Timestamp};
+use mahi::Member;
 use support::{Store, map, reduce};
 use testkit::zones::ZoneEvent;
 
@@ -557,4 +562,76 @@ fn local_manta(method: &str, path: &str, header: &str, to: &str) -> String {
          printf '{method} %s HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n{header}\\r\\n' \
          \"{path}\" >&9; cat <&9 >{to}; exec 9>&-"
     )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_reads_what_the_roles_of_its_maker_let_it_read() {
+    let store = Store::start().await;
+    let identity = &store.identity;
+    let rules = [
+        "CAN getobject AND putobject",
+        "CAN putdirectory",
+        "CAN getobject /user/stor/inside-* WHEN fromjob = true",
+    ];
+    let user = identity.create_user("user", "jo").await.unwrap();
+    let rules = rules.map(String::from);
+    identity.create_policy("user", "p", &rules).await.unwrap();
+    let policies = ["p".to_owned()];
+    identity.create_role("user", "r", &policies).await.unwrap();
+    let member = Member::User("jo");
+    identity
+        .add_member("user", "r", member, false)
+        .await
+        .unwrap();
+    let account = identity.account("user").await.unwrap().unwrap();
+    let role = account.roles["r"];
+    for name in ["tagged", "plain", "inside-1"] {
+        store.put(&format!("~~/stor/{name}"), name).await;
+    }
+    let tag = Update {
+        key: ObjectKey::new(account.id, ["stor", "tagged"]).unwrap(),
+        mtime: Timestamp::from_millis(1),
+        headers: vec![],
+        roles: vec![role],
+        content_type: None,
+        content_disposition: None,
+        condition: Condition::default(),
+    };
+    store.router.update(tag).await.unwrap();
+
+    let principal = |roles: &[uuid::Uuid]| Principal {
+        from_job: true,
+        user: Some(ActingUser {
+            id: user.id,
+            login: user.login.clone(),
+        }),
+        roles: roles.to_vec(),
+        ..Principal::of(&account)
+    };
+    let inputs = ["tagged", "plain", "inside-1"].map(|name| format!("/user/stor/{name}"));
+    let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+    let id = store.create_as(principal(&[role]), vec![map("cat")], None);
+    let id = id.await.unwrap();
+    store.add(id, &inputs).await.unwrap();
+    store.end(id).await.unwrap();
+    let job = store.finish(id).await;
+    assert_eq!(job.outputs.len(), 2, "{:?}", job.errors);
+    assert_eq!(job.errors.len(), 1);
+    assert_eq!(job.errors[0]["code"], "AuthorizationError");
+    let message = "permission denied: \"/user/stor/plain\"";
+    assert_eq!(job.errors[0]["message"], message);
+    // Its archive is written although it may not delete anything.
+    store
+        .wait(id, |status| status.time_archive_done.is_some())
+        .await;
+
+    // Without the role nothing is read, whatever the account may do.
+    let id = store.create_as(principal(&[]), vec![map("cat")], None);
+    let id = id.await.unwrap();
+    store.add(id, &inputs).await.unwrap();
+    store.end(id).await.unwrap();
+    let job = store.finish(id).await;
+    assert_eq!((job.outputs.len(), job.errors.len()), (0, 3));
+    // And nothing can be archived below a directory that is not open to it: the store says so and goes on.
+    store.stop().await;
 }

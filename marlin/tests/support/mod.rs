@@ -35,7 +35,7 @@ pub(crate) struct Store {
     pub(crate) client: Client,
     pub(crate) marlin: Arc<marlin::Service>,
     pub(crate) router: Arc<electric_moray::Router>,
-    identity: Arc<mahi::Service>,
+    pub(crate) identity: Arc<mahi::Service>,
     sharks: Vec<Arc<dyn Shark>>,
     front_end: muskie::Handle,
     url: String,
@@ -220,7 +220,18 @@ impl Store {
         phases: Vec<Phase>,
         options: Option<serde_json::Value>,
     ) -> Result<JobId, JobError> {
-        let principal = principal(&self.account);
+        self.create_as(principal(&self.account), phases, options)
+            .await
+    }
+
+    /// As the front door makes jobs: the directories of a subuser's carry the roles that it acts in.
+    pub(crate) async fn create_as(
+        &self,
+        principal: Principal,
+        phases: Vec<Phase>,
+        options: Option<serde_json::Value>,
+    ) -> Result<JobId, JobError> {
+        let roles = principal.roles.clone();
         let job = NewJob {
             owner: self.account.id,
             token: self.identity.mint_token(&principal),
@@ -239,7 +250,7 @@ impl Store {
                 key: ObjectKey::parse(&key).unwrap(),
                 mtime: self.clock.now(),
                 headers: Vec::new(),
-                roles: Vec::new(),
+                roles: roles.clone(),
             };
             self.router.make_directory(make).await.unwrap();
         }
