@@ -10,7 +10,7 @@ use libmanta::moray::shard::links::{Claim, Enter, Pinned, Prepare, TransferHere}
 use libmanta::moray::shard::{Child, Inserted, Look};
 use libmanta::moray::{MorayError, NamespaceError};
 use libmanta::namespace::Token;
-use libmanta::{Entry, StorageId, link};
+use libmanta::{Entry, ObjectId, ObjectKey, StorageId, link};
 
 use crate::attempts::{ATTEMPTS_MAX, pause_before};
 use crate::router::Router;
@@ -65,6 +65,11 @@ struct Luggage {
     after: Option<Entry>,
     refused: Option<NamespaceError>,
     errands: Vec<Logged>,
+    /// Of the source.
+    label: Option<Token>,
+    /// Replies to steps that were done together with the one before.
+    pinned_early: Option<Pinned>,
+    committed_early: Option<Option<Vec<Logged>>>,
 }
 
 impl Router {
@@ -223,7 +228,11 @@ impl Router {
                     kind,
                 };
                 let shard = self.entry_shard(source);
-                match shard.pin(source, claim, &asked.source_condition).await? {
+                let pinned = match luggage.pinned_early.take() {
+                    Some(pinned) => pinned,
+                    None => shard.pin(source, claim, &asked.source_condition).await?,
+                };
+                match pinned {
                     Pinned::Pinned(entry) => {
                         luggage.pinned = Some(entry);
                         Reply::Pin(Pin::Pinned)
@@ -253,7 +262,10 @@ impl Router {
                 label,
             } => {
                 let shard = self.record_shard(object);
-                let errands = shard.commit(object, token, label).await?;
+                let errands = match luggage.committed_early.take() {
+                    Some(committed) => committed,
+                    None => shard.commit(object, token, label).await?,
+                };
                 let held = errands.is_some();
                 luggage.errands = errands.unwrap_or_default();
                 Reply::Held(held)
@@ -267,7 +279,7 @@ impl Router {
         asked: &TransferHere,
         seen: Bound,
         (token, kind): (Token, Kind),
-        luggage: &Luggage,
+        luggage: &mut Luggage,
     ) -> Result<Prepared, MorayError> {
         let Some(object) = luggage.read.as_ref().and_then(Entry::object) else {
             return Err(self.fault(&asked.source, "a bound name has no object"));
@@ -280,8 +292,15 @@ impl Router {
             creator: object.creator,
             token,
             kind,
+            pin: self
+                .lie_together(seen.object(), &asked.source)
+                .then(|| asked.source_condition.clone()),
         };
-        self.record_shard(seen.object()).prepare(prepare).await
+        let shard = self.record_shard(seen.object());
+        let (prepared, pinned) = shard.prepare(prepare).await?;
+        luggage.pinned_early = pinned;
+        luggage.label = Some(seen.label());
+        Ok(prepared)
     }
 
     async fn enter(
@@ -299,9 +318,17 @@ impl Router {
             token,
             condition: asked.target_condition.clone(),
             directory_entries_max: asked.directory_entries_max,
+            commit: luggage.label.filter(|_| {
+                let object = pinned.object().map(|object| object.object_id);
+                object.is_some_and(|object| self.lie_together(object, &asked.target))
+            }),
         });
         Ok(match self.insert(child, over).await {
-            Ok(Inserted::Written(replaced)) => {
+            Ok(Inserted::Entered {
+                replaced,
+                committed,
+            }) => {
+                luggage.committed_early = committed;
                 luggage.before = replaced.before;
                 luggage.after = Some(replaced.after);
                 Reply::Done
@@ -319,10 +346,12 @@ impl Router {
         })
     }
 
-    pub(crate) async fn lookup_entry(
-        &self,
-        key: &libmanta::ObjectKey,
-    ) -> Result<Option<Entry>, MorayError> {
+    /// Whether the record of an object lies in the shard of a name, so that two steps can share a transaction.
+    fn lie_together(&self, object: ObjectId, name: &ObjectKey) -> bool {
+        self.index_of(&object.record_route()) == self.index_of(name.entry_route())
+    }
+
+    pub(crate) async fn lookup_entry(&self, key: &ObjectKey) -> Result<Option<Entry>, MorayError> {
         let look = self.entry_shard(key).look(key).await?;
         let found = crate::resolve::Found::new(key, look);
         Ok(self.resolve(vec![found]).await?.pop().flatten())

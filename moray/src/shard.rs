@@ -254,7 +254,7 @@ impl shard::links::Links for Shard {
         }
     }
 
-    async fn prepare(&self, prepare: Prepare) -> Result<Prepared, MorayError> {
+    async fn prepare(&self, prepare: Prepare) -> Result<(Prepared, Option<Pinned>), MorayError> {
         let now = self.clock.now();
         self.step(move |db| object_record::prepare(db, &prepare, now))
             .await

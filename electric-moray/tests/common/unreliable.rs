@@ -258,7 +258,7 @@ impl Links for Unreliable {
     ) -> Result<Vec<ReadReference>, MorayError> {
         self.pass(self.inner.references(references)).await
     }
-    async fn prepare(&self, prepare: Prepare) -> Result<Prepared, MorayError> {
+    async fn prepare(&self, prepare: Prepare) -> Result<(Prepared, Option<Pinned>), MorayError> {
         self.pass(self.inner.prepare(prepare)).await
     }
     async fn raise(

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use self::links::{Enter, TransferHere, Written};
-use super::links::Transferred;
+use super::links::{Logged, Transferred};
 use super::{
     Buckets, DeleteLog, List, MakeDirectory, MorayError, NamespaceError, PutObject, Replaced,
     Update,
@@ -175,6 +175,12 @@ pub enum Inserted {
     Refused(NamespaceError),
     /// Admitted, but not written: others are in the way; see [`crate::link::Overwrite`].
     Busy(Binding),
+    /// [`Child::Enter`]: done, and so is [`Enter::commit`] if it was asked for: its errands, or `None` if it
+    /// did not commit.
+    Entered {
+        replaced: Replaced,
+        committed: Option<Option<Vec<Logged>>>,
+    },
     /// [`Child::Transfer`]: done.
     Transferred(Box<Transferred>),
     /// [`Child::Transfer`]: it takes the steps one by one.

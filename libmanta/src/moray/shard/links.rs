@@ -67,8 +67,8 @@ pub trait Links {
     ) -> Result<Vec<ReadReference>, MorayError>;
 
     /// [`Record::prepare`](crate::link::Record::prepare). The copies of `seen` replace those in the record if
-    /// they are newer.
-    async fn prepare(&self, prepare: Prepare) -> Result<Prepared, MorayError>;
+    /// they are newer. With [`Prepare::pin`] the next step is done in the same transaction, if there is one.
+    async fn prepare(&self, prepare: Prepare) -> Result<(Prepared, Option<Pinned>), MorayError>;
 
     /// [`Record::raise`](crate::link::Record::raise).
     async fn raise(
@@ -175,6 +175,8 @@ pub struct Prepare {
     pub creator: AccountId,
     pub token: Token,
     pub kind: Kind,
+    /// The condition of step (b), if the source lies in the same shard.
+    pub pin: Option<Condition>,
 }
 
 /// Step (c), as a child of the target's directory: [`Binding::enter`] if the entry meets the condition.
@@ -187,6 +189,9 @@ pub struct Enter {
     pub condition: Condition,
     /// As in [`PutObject`](super::super::PutObject).
     pub directory_entries_max: u64,
+    /// The label of the source, if the record lies in the same shard: once it is entered, step (d) is done in
+    /// the same transaction.
+    pub commit: Option<Token>,
 }
 
 /// A LINK or RENAME in one transaction, as a child of the target's directory, by a shard that holds both

@@ -2,6 +2,7 @@
 //! [`libmanta::namespace`], store what it returned. Whether a step may happen is never decided here.
 
 use libmanta::link::{Binding, Bound, Over, Overwritten};
+use libmanta::moray::links::Logged;
 use libmanta::moray::shard::links::{Enter, Written};
 use libmanta::moray::shard::{Admit, Child, Inserted};
 use libmanta::moray::{MakeDirectory, NamespaceError, PutObject, Replaced, Update, Write};
@@ -16,7 +17,7 @@ use super::name::{
     Name, OpenParent, dispose, load_child, remove_child, sole, write_entry, write_prior,
 };
 use super::place::Place;
-use super::records;
+use super::{object_record, records};
 use crate::error::Fault;
 
 pub(crate) fn insert(
@@ -69,12 +70,21 @@ pub(crate) fn insert(
         child => match overwritten(name, over) {
             Err(busy) => Inserted::Busy(busy),
             Ok(current) => match write_child(db, id, row, child, current, now)? {
-                Ok(replaced) => Inserted::Written(replaced),
+                Ok(replaced) => match child {
+                    Child::Enter(enter) => Inserted::Entered {
+                        replaced,
+                        committed: commit(db, enter, now)?,
+                    },
+                    _ => Inserted::Written(replaced),
+                },
                 Err(refused) => Inserted::Refused(refused),
             },
         },
     };
-    let is_written = matches!(inserted, Inserted::Written(_) | Inserted::Transferred(_));
+    let is_written = matches!(
+        inserted,
+        Inserted::Written(_) | Inserted::Entered { .. } | Inserted::Transferred(_)
+    );
     let row = if is_new && is_written {
         row.with_child_added()
     } else {
@@ -331,6 +341,20 @@ fn write_child(
             write_entering(db, directory, current, enter).map(Ok)
         }
         Child::Transfer(_) => Err(Fault::corrupt("a transfer has two names")),
+    }
+}
+
+/// The step after entering, if the record is here as well.
+fn commit(
+    db: &Connection,
+    enter: &Enter,
+    now: Timestamp,
+) -> Result<Option<Option<Vec<Logged>>>, Fault> {
+    match (enter.commit, enter.entry.object()) {
+        (Some(label), Some(object)) => {
+            object_record::commit(db, object.object_id, enter.token, label, now).map(Some)
+        }
+        _ => Ok(None),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use libmanta::link::{Dropped, Kind, Prepared, Record, Reference, Standing};
 use libmanta::moray::links::Logged;
-use libmanta::moray::shard::links::{Held, Prepare, ReadReference};
+use libmanta::moray::shard::links::{Claim, Held, Pinned, Prepare, ReadReference};
 use libmanta::namespace::Token;
 use libmanta::{AccountId, ObjectId, ObjectKey, StorageId, Timestamp};
 use rusqlite::{Connection, Row, Rows, params};
@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row, Rows, params};
 use super::entry_row::{
     blob, decode_copies, encode_copies, optional_blob, text, to_sql, token, unsigned, uuid,
 };
-use super::{delete_log, errands};
+use super::{delete_log, errands, links};
 use crate::error::Fault;
 
 /// Numbers of `reference.standing`.
@@ -185,7 +185,7 @@ pub(crate) fn prepare(
     db: &Connection,
     prepare: &Prepare,
     now: Timestamp,
-) -> Result<Prepared, Fault> {
+) -> Result<(Prepared, Option<Pinned>), Fault> {
     let object = prepare.seen.object();
     let before = load(db, object, Look::At(prepare.seen.label()))?;
     let version_before = before.as_ref().map(|promoted| promoted.record.version);
@@ -208,8 +208,19 @@ pub(crate) fn prepare(
             copies,
         };
         store(db, object, before.as_ref(), Some(&after), now)?;
+        if let Some(condition) = &prepare.pin {
+            let claim = Claim {
+                object,
+                label: prepare.seen.label(),
+                version,
+                token: prepare.token,
+                kind: prepare.kind,
+            };
+            let pinned = links::pin(db, &prepare.source, claim, condition)?;
+            return Ok((prepared, Some(pinned)));
+        }
     }
-    Ok(prepared)
+    Ok((prepared, None))
 }
 
 pub(crate) fn raise(
