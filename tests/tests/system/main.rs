@@ -20,6 +20,7 @@ mod npm_and_own;
 mod npm_uploads;
 mod on_disk;
 mod own_commands;
+mod own_uploads;
 mod put_order;
 mod pypi;
 mod recorder;
