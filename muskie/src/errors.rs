@@ -148,10 +148,8 @@ pub(crate) enum Error {
         upload: String,
         reason: String,
     },
-    MultipartState {
-        upload: String,
-        reason: &'static str,
-    },
+    /// The upload, and why.
+    MultipartState(String, &'static str),
     NoMatchingRoleTag,
     NoRoute {
         path: String,
@@ -468,7 +466,7 @@ impl Error {
                 "MultipartUploadInvalidArgument",
                 format!("upload {upload}: {reason}"),
             ),
-            Self::MultipartState { upload, reason } => A::new(
+            Self::MultipartState(upload, reason) => A::new(
                 409,
                 "InvalidMultipartUploadState",
                 format!("upload {upload}: {reason}"),

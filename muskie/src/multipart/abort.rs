@@ -25,10 +25,7 @@ pub(crate) async fn handle(request: &Request<'_>, id: UploadId) -> Result<Reply>
     if aborted {
         return Ok(Reply::empty(StatusCode::NO_CONTENT));
     }
-    Err(Error::MultipartState {
-        upload: id.to_string(),
-        reason: "already committed",
-    })
+    Err(Error::MultipartState(id.to_string(), "already committed"))
 }
 
 /// Before an operator takes the directory away nobody may put parts into it any more, or commit them. The

@@ -192,10 +192,7 @@ impl Commit {
     }
 
     fn state(&self, reason: &'static str) -> Error {
-        Error::MultipartState {
-            upload: self.id.to_string(),
-            reason,
-        }
+        Error::MultipartState(self.id.to_string(), reason)
     }
 
     async fn parts(&self, seen: &Seen) -> Result<Vec<Part>> {

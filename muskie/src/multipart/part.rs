@@ -152,10 +152,7 @@ fn part_key(directory: &ObjectKey, number: usize) -> Result<ObjectKey> {
 }
 
 fn finalized(id: UploadId) -> Error {
-    Error::MultipartState {
-        upload: id.to_string(),
-        reason: "already finalized",
-    }
+    Error::MultipartState(id.to_string(), "already finalized")
 }
 
 /// What is there of this part, and the state of the MD5 before it where that is known.
