@@ -73,6 +73,8 @@ mod latin1;
 mod metrics;
 mod version_range;
 
+#[doc(hidden)]
+pub mod fuzz;
 #[cfg(test)]
 mod openapi;
 

@@ -1,5 +1,7 @@
 //! Fakes, port suites, a manual clock and seeded entropy for tests
 
+pub mod fuzz;
+
 pub mod jobs;
 
 pub mod mako;

@@ -88,6 +88,11 @@ impl Home {
         Ok(command)
     }
 
+    /// What compares a store with the document of its API.
+    pub fn schemathesis(&self) -> Result<Command> {
+        Ok(self.command(binary::clients()?.join("schemathesis/bin/schemathesis")))
+    }
+
     /// Python with the PyPI package.
     pub fn python(&self) -> Result<Command> {
         Ok(self.command(binary::clients()?.join("pypi/bin/python")))

@@ -11,7 +11,8 @@ use anyhow::{Context, Result};
 use crate::command::run;
 use crate::tree;
 
-/// Installs both clients where they are not there yet; returns the directory that holds `npm` and `pypi`.
+/// Installs the clients where they are not there yet; returns the directory that holds `npm`, `pypi` and
+/// `schemathesis`.
 pub(crate) fn install() -> Result<PathBuf> {
     let clients = tree::target_directory()?.join("clients");
     let pins = tree::root().join("tests/clients");
@@ -34,24 +35,31 @@ pub(crate) fn install() -> Result<PathBuf> {
             run(Command::new("npm").args(quiet).current_dir(directory))
         },
     )?;
-    once(
-        &clients.join("pypi"),
-        &pins.join("requirements.txt"),
-        |directory| {
-            run(Command::new("python3").args(["-m", "venv"]).arg(directory))?;
-            let quiet = [
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--no-deps",
-                "--requirement",
-            ];
-            run(Command::new(directory.join("bin/pip"))
-                .args(quiet)
-                .arg(pins.join("requirements.txt")))
-        },
-    )?;
+    for (name, requirements) in [
+        ("pypi", "requirements.txt"),
+        ("schemathesis", "schemathesis.txt"),
+    ] {
+        let requirements = pins.join(requirements);
+        once(&clients.join(name), &requirements, |directory| {
+            python(directory, &requirements)
+        })?;
+    }
     Ok(clients)
+}
+
+/// A virtual environment with exactly the packages that are named.
+fn python(directory: &Path, requirements: &Path) -> Result<()> {
+    run(Command::new("python3").args(["-m", "venv"]).arg(directory))?;
+    let quiet = [
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--requirement",
+    ];
+    run(Command::new(directory.join("bin/pip"))
+        .args(quiet)
+        .arg(requirements))
 }
 
 /// Runs `fill` on an empty directory, unless it was filled from the same pins before. The pins are copied

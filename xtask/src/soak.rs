@@ -21,7 +21,7 @@ struct Part {
     settings: &'static [(&'static str, &'static str)],
 }
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     Part {
         name: "model",
         package: "libmanta",
@@ -60,6 +60,12 @@ const PARTS: [Part; 6] = [
         package: "triton",
         test: "",
         settings: &[("TRITON_RESETS", "20000")],
+    },
+    Part {
+        name: "fuzz",
+        package: "tests",
+        test: "fuzz_",
+        settings: &[("MANTA_FUZZ_SECONDS", "600")],
     },
 ];
 

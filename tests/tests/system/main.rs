@@ -25,6 +25,7 @@ mod put_order;
 mod pypi;
 mod recorder;
 mod said;
+mod schemathesis;
 mod signed_urls;
 mod start;
 mod storage_faults;
