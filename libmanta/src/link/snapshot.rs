@@ -11,11 +11,15 @@ use super::record::Standing;
 use crate::ObjectId;
 use crate::namespace::Token;
 
+/// The reference that decides what a name is bound to, and whether it enters the name.
+pub(super) type Deciding = (ObjectId, Token, bool);
+
 /// What is known of the references so far.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Snapshot {
-    /// Whether the operation has committed. Only fates that cannot change any more.
-    pub(super) known: BTreeMap<(ObjectId, Token), bool>,
+    /// Whether the operation has committed, for those that enter a name and those that take from one: a label
+    /// that has entered a name may be moved away from there next. Only fates that cannot change any more.
+    pub(super) known: BTreeMap<Deciding, bool>,
 }
 
 /// What a name of the page is bound to.
@@ -34,16 +38,16 @@ impl Snapshot {
         &mut self,
         bindings: impl IntoIterator<Item = Binding>,
     ) -> Vec<(ObjectId, Token)> {
-        let mut deciding: Vec<_> = bindings
-            .into_iter()
-            .filter_map(|binding| deciding(binding).map(|(object, label, _)| (object, label)))
-            .collect();
+        let mut deciding: Vec<_> = bindings.into_iter().filter_map(deciding).collect();
         deciding.sort_unstable();
         deciding.dedup();
         self.known
             .retain(|reference, _| deciding.binary_search(reference).is_ok());
         deciding.retain(|reference| !self.known.contains_key(reference));
         deciding
+            .into_iter()
+            .map(|(object, label, _)| (object, label))
+            .collect()
     }
 
     /// What was read for `binding`, after the page. False: the page does not stand, read it again.
@@ -57,7 +61,7 @@ impl Snapshot {
             // Aborted, or settled and gone; the next page tells, since a settled name does not enter.
             (true, Some(Standing::Moved) | None) => false,
         };
-        self.known.insert((object, label), committed);
+        self.known.insert((object, label, entering), committed);
         false
     }
 
@@ -65,7 +69,7 @@ impl Snapshot {
     #[must_use]
     pub fn value(&self, binding: Binding) -> Value {
         let committed = deciding(binding)
-            .and_then(|(object, label, _)| self.known.get(&(object, label)))
+            .and_then(|reference| self.known.get(&reference))
             .is_some_and(|committed| *committed);
         match binding {
             Binding::Missing => Value::Missing,
@@ -80,7 +84,7 @@ impl Snapshot {
 
 /// The reference that decides what the name is bound to, and whether its name is being entered and not moved
 /// away from. What was there before somebody entered is never moving.
-fn deciding(binding: Binding) -> Option<(ObjectId, Token, bool)> {
+fn deciding(binding: Binding) -> Option<Deciding> {
     match binding {
         Binding::Entering { object, token, .. } => Some((object, token, true)),
         Binding::Bound(Bound::Linked {

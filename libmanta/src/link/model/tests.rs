@@ -181,6 +181,16 @@ fn two_transfers() {
     }
 }
 
+/// The second takes the object from the name that the first has just entered.
+#[test]
+fn a_listing_beside_a_rename_and_another_one_back() {
+    holds(alone(&[rename(0, 1), rename(1, 0), List]));
+    holds(run(
+        [Some(0), Some(2), None],
+        &[rename(0, 1), rename(1, 0), List],
+    ));
+}
+
 #[test]
 fn metadata_is_never_lost() {
     for roles in [

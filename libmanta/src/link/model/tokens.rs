@@ -283,9 +283,9 @@ impl Tokens for Work {
                 }
                 snapshot.known = std::mem::take(&mut snapshot.known)
                     .into_iter()
-                    .map(|((object, mut label), committed)| {
+                    .map(|((object, mut label, entering), committed)| {
                         f(&mut label);
-                        ((object, label), committed)
+                        ((object, label, entering), committed)
                     })
                     .collect();
             }
