@@ -12,6 +12,7 @@ mod keys;
 mod known;
 mod policies;
 mod record;
+mod reference_token;
 mod roles;
 mod service;
 mod token;
@@ -19,7 +20,7 @@ mod users;
 
 pub mod admin;
 
-pub use config::Config;
+pub use config::{AuthToken, Config};
 pub use error::{AccountError, OpenError};
 pub use groups::Groups;
 pub use policies::RULES_MAX;

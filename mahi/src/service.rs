@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
-use libmanta::mahi::{Held, Identity, IdentityError, InvalidToken, Principal, Role};
+use libmanta::mahi::{ActingUser, Held, Identity, IdentityError, InvalidToken, Principal, Role};
 use libmanta::moray::{BatchError, Buckets, Expect, MorayError, Write};
 use libmanta::{Account, AccountId, Clock, Login, Timestamp, UserId};
 use uuid::Uuid;
@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::error::{AccountError, OpenError};
 use crate::known::{Holder, Known, State};
 use crate::record::{self, AccountRecord, BUCKET, ROUTE, StoredAccount};
+use crate::reference_token::{self, Named};
 use crate::token::Sealer;
 
 /// Records read in one go while loading.
@@ -230,13 +231,72 @@ impl Identity for Service {
         Ok(self.known().role(id).cloned())
     }
 
+    /// In the format of the reference where that is configured, except for jobs: theirs stay in the store, and
+    /// are better sealed.
     fn mint_token(&self, principal: &Principal) -> String {
+        let now = self.clock.now();
+        if let Some(keys) = &self.config.auth_token
+            && !principal.from_job
+        {
+            return reference_token::seal(&self.named(principal), keys, now);
+        }
         let life = u64::try_from(self.config.token_life.as_millis()).unwrap_or(u64::MAX);
-        let expires = self.clock.now().as_millis().saturating_add(life);
+        let expires = now.as_millis().saturating_add(life);
         self.sealer.seal(principal, Timestamp::from_millis(expires))
     }
 
     fn open_token(&self, token: &str) -> Result<Principal, InvalidToken> {
-        self.sealer.open(token, self.clock.now())
+        let now = self.clock.now();
+        let opened = self.sealer.open(token, now);
+        match (&self.config.auth_token, opened) {
+            (Some(keys), Err(InvalidToken::Malformed)) => {
+                let named = reference_token::open(token, keys, now)?;
+                self.principal(named).ok_or(InvalidToken::Malformed)
+            }
+            (_, opened) => opened,
+        }
+    }
+}
+
+impl Service {
+    fn named(&self, principal: &Principal) -> Named {
+        let known = self.known();
+        let of_account = |id: &&Uuid| {
+            let role = known.role(**id);
+            role.is_some_and(|role| role.account == principal.account)
+        };
+        let all = principal.roles.iter();
+        let (roles, other_roles) = all.partition::<Vec<Uuid>, _>(of_account);
+        Named {
+            account: principal.account,
+            user: principal.user.as_ref().map(|user| user.id),
+            roles,
+            other_roles,
+            from_job: principal.from_job,
+        }
+    }
+
+    /// `None` when there is no such account or subuser, or not any more.
+    fn principal(&self, named: Named) -> Option<Principal> {
+        let known = self.known();
+        let state = known.by_id(named.account)?;
+        let user = match named.user {
+            None => None,
+            Some(id) => {
+                let mut users = state.account.users.values();
+                let user = users.find(|user| user.id == id)?;
+                let login = user.login.clone();
+                Some(ActingUser { id, login })
+            }
+        };
+        let account = &state.account;
+        Some(Principal {
+            // Those who must say that they are operators cannot say it in a token of this format.
+            operator: account.operator && !account.role_operator && user.is_none(),
+            from_job: named.from_job,
+            user,
+            roles: [named.roles, named.other_roles].concat(),
+            ..Principal::of(account)
+        })
     }
 }

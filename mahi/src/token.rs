@@ -2,8 +2,11 @@
 //! can make or change one without the store's secret. Nothing in it is confidential.
 //!
 //! ```text
-//! base64url( version = 1 (1 byte) | JSON of Claims | HMAC-SHA-256 of all before (32 bytes) )
+//! base64url( version (1 byte) | JSON of Claims | HMAC-SHA-256 of all before (32 bytes) )
 //! ```
+//!
+//! Version 2 has a subuser or active roles. A program that knows neither takes it for malformed; it would let its
+//! bearer act as the whole account otherwise. Everything else is version 1.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,10 +16,11 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 
 const VERSION: u8 = 1;
+const VERSION_WITH_ROLES: u8 = 2;
 const TAG_BYTES: usize = 32;
 
 /// Far above every token we make; the work for one that we did not make is bounded by it.
-const TOKEN_BYTES_MAX: usize = 4096;
+const TOKEN_BYTES_MAX: usize = 8192;
 
 #[derive(Serialize, Deserialize)]
 struct Claims {
@@ -44,7 +48,11 @@ impl Sealer {
             principal: principal.clone(),
             expires,
         };
-        let mut bytes = vec![VERSION];
+        let version = match principal.user.is_none() && principal.roles.is_empty() {
+            true => VERSION,
+            false => VERSION_WITH_ROLES,
+        };
+        let mut bytes = vec![version];
         let json = serde_json::to_vec(&claims).expect("plain data: Claims holds no maps");
         bytes.extend_from_slice(&json);
         let tag = hmac::sign(&self.key, &bytes);
@@ -65,7 +73,7 @@ impl Sealer {
             .ok_or(InvalidToken::Malformed)?;
         let (sealed, tag) = bytes.split_at(at);
         hmac::verify(&self.key, sealed, tag).map_err(|_| InvalidToken::Malformed)?;
-        let Some((&VERSION, json)) = sealed.split_first() else {
+        let Some((&(VERSION | VERSION_WITH_ROLES), json)) = sealed.split_first() else {
             return Err(InvalidToken::Malformed);
         };
         let claims: Claims = serde_json::from_slice(json).map_err(|_| InvalidToken::Malformed)?;
@@ -125,6 +133,27 @@ mod tests {
                 "{at_byte}"
             );
         }
+    }
+
+    #[test]
+    fn subusers_and_roles_are_restored_and_make_a_version_of_their_own() {
+        let sealer = Sealer::new(&[7; 32]);
+        let roles = (0..crate::HELD_MAX).map(|_| uuid::Uuid::new_v4()).collect();
+        let user = libmanta::mahi::ActingUser {
+            id: libmanta::UserId::random(),
+            login: Login::parse(&"u".repeat(64)).unwrap(),
+        };
+        let bob = Principal {
+            user: Some(user),
+            roles,
+            ..principal()
+        };
+        let token = sealer.seal(&bob, at(u64::MAX));
+        assert!(token.len() <= TOKEN_BYTES_MAX, "{}", token.len());
+        assert_eq!(sealer.open(&token, at(0)), Ok(bob));
+        assert_eq!(URL_SAFE_NO_PAD.decode(&token).unwrap()[0], 2);
+        let plain = sealer.seal(&principal(), at(1));
+        assert_eq!(URL_SAFE_NO_PAD.decode(&plain).unwrap()[0], 1);
     }
 
     #[test]

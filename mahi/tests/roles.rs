@@ -5,13 +5,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use libmanta::mahi::{Held, Identity as _};
+use libmanta::mahi::{ActingUser, Held, Identity as _, InvalidToken, Principal};
 use libmanta::moray::{Buckets, Expect, RecordKey, Write};
 use libmanta::{Account, Clock, SystemClock};
 use mahi::admin::{
     self, AddMember, Client, ClientError, CreateAccount, CreatePolicy, CreateRole, MemberName,
 };
-use mahi::{AccountError, Config, Groups, HELD_MAX, Member, NewAccount, RULES_MAX, Service};
+use mahi::{
+    AccountError, AuthToken, Config, Groups, HELD_MAX, Member, NewAccount, RULES_MAX, Service,
+};
 
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g one@host";
@@ -37,8 +39,11 @@ async fn open(directory: &Path) -> Store {
 }
 
 async fn service(buckets: &Arc<dyn Buckets>) -> Arc<Service> {
+    service_with(buckets, Config::new([1; 32])).await
+}
+
+async fn service_with(buckets: &Arc<dyn Buckets>, config: Config) -> Arc<Service> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let config = Config::new([1; 32]);
     Service::open(buckets.clone(), config, clock).await.unwrap()
 }
 
@@ -455,6 +460,70 @@ async fn racing_changes_of_one_account_are_all_kept() {
         8
     );
     drop((again, other));
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_either_format_restore_who_acts_and_in_which_roles() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::with_accounts(directory.path(), &["alice", "carol"]).await;
+    let own = &store.service;
+    own.create_user("alice", "bob").await.unwrap();
+    for owner in ["alice", "carol"] {
+        own.create_role(owner, "r", &[]).await.unwrap();
+    }
+    let (hex, life) = (
+        "00112233445566778899aabbccddeeff",
+        std::time::Duration::from_secs(60),
+    );
+    let keys = AuthToken::parse(hex, hex, &hex[..16], life).unwrap();
+    for bad in ["", "0011", "zz112233445566778899aabbccddeeff"] {
+        assert_eq!(AuthToken::parse(bad, hex, &hex[..16], life), None);
+        assert_eq!(AuthToken::parse(hex, bad, &hex[..16], life), None);
+    }
+    let config = Config {
+        auth_token: Some(keys),
+        ..Config::new([1; 32])
+    };
+    let reference = service_with(&store.buckets, config).await;
+    let (alice, carol) = (store.account("alice").await, store.account("carol").await);
+    let bob = Principal {
+        user: Some(ActingUser {
+            id: alice.users["bob"].id,
+            login: alice.users["bob"].login.clone(),
+        }),
+        roles: vec![alice.roles["r"], carol.roles["r"]],
+        ..Principal::of(&alice)
+    };
+    for principal in [Principal::of(&alice), bob.clone()] {
+        let token = own.mint_token(&principal);
+        assert_eq!(own.open_token(&token), Ok(principal.clone()));
+        assert_eq!(
+            reference.open_token(&token),
+            Ok(principal.clone()),
+            "both are accepted"
+        );
+        let token = reference.mint_token(&principal);
+        assert_eq!(reference.open_token(&token), Ok(principal.clone()));
+        assert_eq!(
+            own.open_token(&token),
+            Err(InvalidToken::Malformed),
+            "only where configured"
+        );
+        let of_job = Principal {
+            from_job: true,
+            ..principal
+        };
+        assert_eq!(
+            own.open_token(&reference.mint_token(&of_job)),
+            Ok(of_job),
+            "jobs keep ours"
+        );
+    }
+    let token = reference.mint_token(&bob);
+    reference.remove_user("alice", "bob").await.unwrap();
+    assert_eq!(reference.open_token(&token), Err(InvalidToken::Malformed));
+    drop(reference);
     store.close().await;
 }
 

@@ -1,8 +1,10 @@
 //! Settings of an all-in-one store: a TOML file (`--config`), then the command line on top of it.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -31,6 +33,41 @@ pub(crate) struct Config {
     pub(crate) multipart: Multipart,
     pub(crate) jobs: JobSettings,
     pub(crate) housekeeping: Housekeeping,
+    #[serde(default)]
+    pub(crate) auth_token: Option<AuthToken>,
+}
+
+/// Keys for tokens in the format of the reference.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuthToken {
+    key: String,
+    iv: String,
+    salt: String,
+    #[serde(default = "week_s")]
+    max_age_s: u64,
+}
+
+fn week_s() -> u64 {
+    mahi::Config::TOKEN_LIFE_DEFAULT.as_secs()
+}
+
+impl AuthToken {
+    pub(crate) fn keys(&self) -> Result<mahi::AuthToken> {
+        let max_age = Duration::from_secs(self.max_age_s);
+        mahi::AuthToken::parse(&self.key, &self.iv, &self.salt, max_age).context(
+            "auth_token: key and iv must be 32 hexadecimal digits, salt 16 \
+             (as printed by openssl enc -aes-128-cbc -k PASSWORD -P)",
+        )
+    }
+}
+
+impl fmt::Debug for AuthToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthToken")
+            .field("max_age_s", &self.max_age_s)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -208,6 +245,9 @@ impl Config {
                 libmanta::Login::parse(account).is_some(),
                 "\"{account}\" is not a login: a letter, then letters, digits, _ - . @"
             );
+        }
+        if let Some(auth_token) = &self.auth_token {
+            auth_token.keys()?;
         }
         Ok(())
     }

@@ -76,7 +76,14 @@ impl Store {
         let secret = data_dir.secret()?;
         let identity = mahi::Service::open(
             Arc::clone(&buckets),
-            mahi::Config::new(secret),
+            mahi::Config {
+                auth_token: config
+                    .auth_token
+                    .as_ref()
+                    .map(|keys| keys.keys())
+                    .transpose()?,
+                ..mahi::Config::new(secret)
+            },
             Arc::clone(&clock),
         )
         .await

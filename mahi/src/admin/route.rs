@@ -17,8 +17,8 @@ use super::{
 use crate::groups::Groups;
 use crate::service::{NewAccount, Service};
 
-/// As many rules as a policy may have, with their escapes.
-const BODY_BYTES_MAX: usize = 1 << 20;
+/// A key file is a few kibibytes at most, and so are the rules of a policy that people can read.
+const BODY_BYTES_MAX: usize = 64 << 10;
 
 pub(super) async fn answer(
     Commands { service, others }: &Commands,

@@ -1,5 +1,6 @@
 //! The system tests: one binary, one module for each subject, so that it links once.
 
+mod adm_roles;
 mod bad_input;
 mod behaviours_access;
 mod behaviours_cors;
