@@ -36,6 +36,10 @@ pub(crate) struct Request<'a> {
     /// Path and query, escaped where needed.
     pub(crate) target: &'a str,
     pub(crate) content_type: Option<&'a str>,
+    /// What is to be linked or renamed.
+    pub(crate) location: Option<&'a str>,
+    /// With the header; otherwise the target itself is.
+    pub(crate) is_signed: bool,
     pub(crate) body: &'a [u8],
 }
 
@@ -45,6 +49,8 @@ impl<'a> Request<'a> {
             method,
             target,
             content_type: None,
+            location: None,
+            is_signed: true,
             body: b"",
         }
     }
@@ -72,7 +78,12 @@ impl<'a> Request<'a> {
         ] {
             output.extend_from_slice(part.as_bytes());
         }
-        output.extend_from_slice(signer.lines()?.as_bytes());
+        if self.is_signed {
+            output.extend_from_slice(signer.lines()?.as_bytes());
+        }
+        if let Some(location) = self.location {
+            output.extend_from_slice(format!("location: {location}\r\n").as_bytes());
+        }
         if let Some(content_type) = self.content_type {
             output.extend_from_slice(format!("content-type: {content_type}\r\n").as_bytes());
         }

@@ -23,6 +23,9 @@ pub(crate) struct Load {
     pub(crate) connections: usize,
     pub(crate) length: Length,
     pub(crate) method: &'static str,
+    pub(crate) content_type: Option<&'static str>,
+    /// With the header; otherwise each target itself is.
+    pub(crate) is_signed: bool,
     pub(crate) body: Arc<[u8]>,
     /// Any other answer ends everything.
     pub(crate) status: u16,
@@ -143,7 +146,10 @@ where
     for count in 0..window.requests {
         path.clear();
         target(&mut path, number, count);
-        let request = Request::new(load.method, &path).body(None, &load.body);
+        let request = Request {
+            is_signed: load.is_signed,
+            ..Request::new(load.method, &path).body(load.content_type, &load.body)
+        };
         let sent = Instant::now();
         if window.until.is_some_and(|until| sent >= until) {
             break;

@@ -39,6 +39,8 @@ pub(crate) async fn run(arguments: &LoadArguments) -> Result<String> {
         connections: *connections,
         length,
         method: "PUT",
+        content_type: None,
+        is_signed: true,
         body: noise(0, *bytes).into(),
         status: 204,
         answer_bytes: 0,

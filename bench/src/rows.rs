@@ -3,8 +3,11 @@
 mod listing;
 mod memory;
 mod multipart;
+mod names;
 mod no_op_job;
+mod signed_urls;
 mod small_objects;
+mod trees;
 mod word_count;
 
 use anyhow::{Context, Result};
@@ -21,17 +24,23 @@ pub(crate) enum Kind {
     Put,
     Get,
     List,
+    SignedUrls,
+    Names,
+    Trees,
     Memory,
     Multipart,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Job,
         Self::WordCount,
         Self::Put,
         Self::Get,
         Self::List,
+        Self::SignedUrls,
+        Self::Names,
+        Self::Trees,
         Self::Memory,
         Self::Multipart,
     ];
@@ -43,6 +52,9 @@ impl Kind {
             Self::Put => "put",
             Self::Get => "get",
             Self::List => "list",
+            Self::SignedUrls => "url",
+            Self::Names => "names",
+            Self::Trees => "tree",
             Self::Memory => "memory",
             Self::Multipart => "multipart",
         }
@@ -59,6 +71,9 @@ impl Kind {
             Self::Put => small_objects::PUT_METHOD,
             Self::Get => small_objects::GET_METHOD,
             Self::List => listing::METHOD,
+            Self::SignedUrls => signed_urls::METHOD,
+            Self::Names => names::METHOD,
+            Self::Trees => trees::METHOD,
             Self::Memory => memory::METHOD,
             Self::Multipart => multipart::METHOD,
         }
@@ -143,12 +158,15 @@ impl Bench<'_> {
 
     async fn prepare(&mut self, kind: Kind) -> Result<()> {
         match kind {
-            Kind::Job | Kind::Put | Kind::Memory | Kind::Multipart => Ok(()),
+            Kind::Job | Kind::Put | Kind::Names | Kind::Trees | Kind::Memory | Kind::Multipart => {
+                Ok(())
+            }
             Kind::WordCount => {
                 self.inputs = Some(word_count::prepare(self.store()?).await?);
                 Ok(())
             }
-            Kind::Get => small_objects::prepare_get(self.store()?).await,
+            // The same objects: making them again overwrites them.
+            Kind::Get | Kind::SignedUrls => small_objects::prepare_get(self.store()?).await,
             Kind::List => listing::prepare(self.store()?).await,
         }
     }
@@ -163,6 +181,12 @@ impl Bench<'_> {
             Kind::Put => small_objects::put(self.store()?, round).await,
             Kind::Get => small_objects::get(self.store()?).await,
             Kind::List => listing::run(self.store()?).await,
+            Kind::SignedUrls => signed_urls::run(self.store()?, round).await,
+            Kind::Names => names::run(self.store()?, round).await,
+            Kind::Trees => {
+                let origin = self.origin;
+                trees::run(self.store()?, origin, round).await
+            }
             Kind::Memory => memory::run(self.origin).await,
             Kind::Multipart => multipart::run(self.store()?).await,
         }

@@ -6,12 +6,12 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use httpsig::PrivateKey;
+use httpsig::{PrivateKey, UnsignedUrl, UrlRequest};
 
 pub(crate) struct Signer {
     key: PrivateKey,
@@ -47,6 +47,29 @@ impl Signer {
             *last = (second, self.sign(now)?.into());
         }
         Ok(Arc::clone(&last.1))
+    }
+
+    /// The path `path` with what lets it be requested for an hour from `host`.
+    pub(crate) fn url(&self, method: &str, host: &str, path: &str) -> Result<String> {
+        let hour = Duration::from_secs(3600);
+        let expires = SystemTime::now() + hour;
+        let url = UnsignedUrl::new(&UrlRequest {
+            host,
+            path,
+            methods: &[method],
+            key_id: &self.key_id,
+            algorithm: self.key.public().default_algorithm(),
+            expires: expires
+                .duration_since(UNIX_EPOCH)
+                .context("the clock is before 1970")?
+                .as_secs(),
+            query: &[],
+        });
+        let signature = self
+            .key
+            .sign(self.key.public().default_algorithm(), url.text().as_bytes())
+            .map_err(|error| anyhow!("sign a URL: {error}"))?;
+        Ok(url.signed(&signature))
     }
 
     fn sign(&self, now: SystemTime) -> Result<String> {

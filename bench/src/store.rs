@@ -44,6 +44,8 @@ pub(crate) struct Store {
     address: SocketAddr,
     account: String,
     signer: Arc<Signer>,
+    /// For commands.
+    environment: Vec<(&'static str, String)>,
     zones: Vec<PathBuf>,
     // In this order: the group can go when the process has ended, which `drop` sees to, then the files.
     group: Option<CpuGroup>,
@@ -110,6 +112,14 @@ impl Store {
                 &ready.key_id,
                 &ready.key_file,
             )?),
+            environment: vec![
+                ("MANTA_URL", format!("http://{}", ready.address)),
+                ("MANTA_USER", ready.account.clone()),
+                ("MANTA_KEY_ID", ready.key_id.clone()),
+                ("MANTA_KEY_FILE", ready.key_file.display().to_string()),
+                ("HOME", home.display().to_string()),
+                ("LANG", "C.UTF-8".to_owned()),
+            ],
             account: ready.account,
             zones: Vec::new(),
             group,
@@ -128,6 +138,13 @@ impl Store {
 
     pub(crate) fn signer(&self) -> &Arc<Signer> {
         &self.signer
+    }
+
+    /// What commands need to find the store and their key.
+    pub(crate) fn client_environment(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.environment
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
     }
 
     /// For files of a measurement; goes away with the store.

@@ -34,6 +34,8 @@ pub(crate) async fn prepare(store: &Store) -> Result<()> {
         connections: CONNECTIONS,
         length: Length::Requests(ENTRIES),
         method: "PUT",
+        content_type: None,
+        is_signed: true,
         body: Arc::from([]),
         status: 204,
         answer_bytes: 0,

@@ -17,18 +17,18 @@ pub(crate) const PUT_METHOD: &str = "64 connections, each sending its next PUT o
 pub(crate) const GET_METHOD: &str = "16 connections, each sending its next signed GET when the last answer \
     was complete, over 1,000 objects in turn; 10 s after 2 s that are not counted.";
 
-const OBJECT_BYTES: usize = 4096;
+pub(super) const OBJECT_BYTES: usize = 4096;
 const LENGTH: Length = Length::Time {
     warm_up: Duration::from_secs(2),
     measured: Duration::from_secs(10),
 };
 const PUT_CONNECTIONS: usize = 64;
 const PUT_DIRECTORIES: usize = 16;
-const GET_CONNECTIONS: usize = 16;
+pub(super) const GET_CONNECTIONS: usize = 16;
 /// More than one, so that no single row is favoured, few enough to be in the page cache.
-const GET_OBJECTS: u64 = 1000;
+pub(super) const GET_OBJECTS: u64 = 1000;
 /// A step that shares no factor with the number of objects visits all of them before one comes again.
-const GET_STEP: u64 = 387;
+pub(super) const GET_STEP: u64 = 387;
 
 /// `round` keeps the names of runs apart: overwriting is another thing than creating.
 pub(crate) async fn put(store: &Store, round: usize) -> Result<Vec<Sample>> {
@@ -43,6 +43,8 @@ pub(crate) async fn put(store: &Store, round: usize) -> Result<Vec<Sample>> {
         connections: PUT_CONNECTIONS,
         length: LENGTH,
         method: "PUT",
+        content_type: None,
+        is_signed: true,
         body: content(),
         status: 204,
         answer_bytes: 0,
@@ -91,6 +93,8 @@ pub(crate) async fn prepare_get(store: &Store) -> Result<()> {
         connections: GET_CONNECTIONS,
         length: Length::Requests(GET_OBJECTS),
         method: "PUT",
+        content_type: None,
+        is_signed: true,
         body: content(),
         status: 204,
         answer_bytes: 0,
@@ -123,6 +127,8 @@ pub(crate) async fn get(store: &Store) -> Result<Vec<Sample>> {
         connections: GET_CONNECTIONS,
         length: LENGTH,
         method: "GET",
+        content_type: None,
+        is_signed: true,
         body: Arc::from([]),
         status: 200,
         answer_bytes: OBJECT_BYTES,
