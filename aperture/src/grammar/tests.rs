@@ -1,3 +1,5 @@
+//! What parses, what is refused and where, what is allowed; and that printing loses nothing.
+
 use proptest::prelude::*;
 
 use super::*;

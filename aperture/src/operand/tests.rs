@@ -1,3 +1,5 @@
+//! Every type with every kind of value, good and bad.
+
 use super::*;
 
 fn compare(kind: &str, value: Value, operator: &str, text: &str) -> Option<bool> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use mahi::admin::{Client, CreatePolicy, PolicyView};
+use mahi::admin::{Client, CreatePolicy, Done, PolicyView};
 
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "Examples:
@@ -74,7 +74,9 @@ pub(crate) async fn run(client: &Client, command: Command) -> Result<()> {
             account,
             policy,
             rules,
-        } => drop(client.set_rules(&account, &policy, &rules.read()?).await?),
+        } => {
+            let Done {} = client.set_rules(&account, &policy, &rules.read()?).await?;
+        }
         Command::List { account } => client.policies(&account).await?.iter().for_each(print_line),
         Command::Show { account, policy } => {
             let policies = client.policies(&account).await?;
@@ -83,7 +85,9 @@ pub(crate) async fn run(client: &Client, command: Command) -> Result<()> {
             };
             policy.rules.iter().for_each(|rule| println!("{rule}"));
         }
-        Command::Rm { account, policy } => drop(client.remove_policy(&account, &policy).await?),
+        Command::Rm { account, policy } => {
+            let Done {} = client.remove_policy(&account, &policy).await?;
+        }
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `manta adm role`: roles, their policies and their members.
 
 use anyhow::{Result, bail};
-use mahi::admin::{AddMember, Client, CreateRole, MemberName, MemberView, RoleView};
+use mahi::admin::{AddMember, Client, CreateRole, Done, MemberName, MemberView, RoleView};
 
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "Examples:
@@ -97,17 +97,23 @@ pub(crate) async fn run(client: &Client, command: Command) -> Result<()> {
             };
             print_all(role);
         }
-        Command::Rm { account, role } => drop(client.remove_role(&account, &role).await?),
+        Command::Rm { account, role } => {
+            let Done {} = client.remove_role(&account, &role).await?;
+        }
         Command::Attach {
             account,
             role,
             policy,
-        } => drop(client.attach_policy(&account, &role, &policy).await?),
+        } => {
+            let Done {} = client.attach_policy(&account, &role, &policy).await?;
+        }
         Command::Detach {
             account,
             role,
             policy,
-        } => drop(client.detach_policy(&account, &role, &policy).await?),
+        } => {
+            let Done {} = client.detach_policy(&account, &role, &policy).await?;
+        }
         Command::Add {
             account,
             role,
@@ -122,11 +128,10 @@ pub(crate) async fn run(client: &Client, command: Command) -> Result<()> {
             account,
             role,
             member,
-        } => drop(
-            client
-                .remove_member(&account, &role, &member.name()?)
-                .await?,
-        ),
+        } => {
+            let member = member.name()?;
+            let Done {} = client.remove_member(&account, &role, &member).await?;
+        }
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use mahi::admin::{Client, UserView};
+use mahi::admin::{Client, Done, UserView};
 
 use super::account::read_key;
 
@@ -66,7 +66,9 @@ pub(crate) async fn run(client: &Client, command: Command) -> Result<()> {
                 println!("role\t{role}");
             }
         }
-        Command::Rm { account, user } => drop(client.remove_user(&account, &user).await?),
+        Command::Rm { account, user } => {
+            let Done {} = client.remove_user(&account, &user).await?;
+        }
         Command::Key(KeyCommand::Add {
             account,
             user,

@@ -1,3 +1,5 @@
+//! The decision tables of rest-api.md sections 9.7 and 10.2, row by row.
+
 use std::sync::Arc;
 
 use super::*;
