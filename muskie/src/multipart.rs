@@ -1,5 +1,5 @@
 //! Multipart uploads: a large object sent in parts, in any order, and put together without moving its bytes.
-//! Source: rest-api.md section 5; the design and its proof of safety: docs/adr/0010-multipart-uploads.md.
+//! Source: rest-api.md section 5; the design and its proof of safety: docs/adr/0008-multipart-uploads.md.
 //!
 //! # Theory of operation
 //!
