@@ -164,10 +164,6 @@ pub enum Admit {
 
 /// What an insert came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives for one call; the large variant is the usual one"
-)]
 pub enum Inserted {
     Written(Replaced),
     /// Admitted, but not written: the condition, the kind of what is there, or the size of the directory
