@@ -107,7 +107,9 @@ struct Worker {
 
 impl Worker {
     async fn run(mut self, mut requests: mpsc::Receiver<oneshot::Sender<()>>) {
-        let mut ticks = tokio::time::interval(self.server.config.multipart.collect_interval);
+        // Not at once: nothing that a start finds here is in a hurry.
+        let interval = self.server.config.multipart.collect_interval;
+        let mut ticks = tokio::time::interval_at(Instant::now() + interval, interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let done = tokio::select! {

@@ -33,7 +33,7 @@ async fn the_server_header_says_which() {
 async fn the_second_version_has_neither_jobs_nor_links() {
     let store = second().await;
     let root = store.get("/alice").await.is(200);
-    assert_eq!(root.header("result-set-size"), "3");
+    assert_eq!(root.header("result-set-size"), "4");
     assert!(!root.text().contains("jobs"));
     for (method, path) in [
         ("GET", "/alice/jobs"),
