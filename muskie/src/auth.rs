@@ -285,7 +285,7 @@ fn find_key<'a>(
     None
 }
 
-fn check_approved(account: &Account) -> Result<()> {
+pub(crate) fn check_approved(account: &Account) -> Result<()> {
     if account.approved || account.operator {
         return Ok(());
     }

@@ -13,6 +13,7 @@ use libmanta::moray::links::{Link, Rename, Transferred};
 use libmanta::moray::{Lookup, NamespaceError};
 use libmanta::{Account, Condition, Entry, EtagList, ObjectKey};
 
+use crate::auth::check_approved;
 use crate::conditions;
 use crate::config::Surface;
 use crate::cors::echo_origin;
@@ -51,6 +52,11 @@ pub(crate) async fn handle(
         return Err(Error::SnaplinksDisabled);
     }
     check_place(request, &target)?;
+    if is_signed_by_url(request) {
+        return Err(request.forbidden());
+    }
+    // First, because the client decides how long it takes, and what is checked below must still be so.
+    body.discard().await?;
     let source = Source::find(request, old_name).await?;
     let source_condition = conditions::parse(&head.headers);
     source_condition
@@ -61,7 +67,6 @@ pub(crate) async fn handle(
         .check(target.entry.as_ref())
         .map_err(Error::Precondition)?;
     let tags = roles::tags(request)?;
-    body.discard().await?;
     let moray = request.server.moray.clone();
     let directory_entries_max = request.server.config.directory_entries_max;
     let transfer = Transfer {
@@ -108,6 +113,12 @@ pub(crate) async fn handle(
     let mut reply = Reply::no_content();
     echo_origin(head, &mut reply);
     Ok(reply)
+}
+
+/// A signed URL covers neither `Content-Type` nor `Location`: whoever was given one to put an object with
+/// could otherwise publish, or take away, any object of the signer.
+fn is_signed_by_url(request: &Request<'_>) -> bool {
+    !request.head.has("authorization") && request.head.query.get("signature").is_some()
 }
 
 /// Conditions on what has the new name now.
@@ -180,9 +191,13 @@ impl Source {
             return Ok(request.owner.clone());
         }
         let owner = request.server.identity.account(&login).await?;
-        owner.ok_or_else(|| Error::SourceObjectNotFound {
+        let owner = owner.ok_or_else(|| Error::SourceObjectNotFound {
             location: location.to_owned(),
-        })
+        })?;
+        if !request.is_operator() {
+            check_approved(&owner)?;
+        }
+        Ok(owner)
     }
 }
 

@@ -149,7 +149,7 @@ impl Commit {
         let moray = &*self.server.moray;
         // Whoever closed the gate has the object id that was set aside; everybody else takes a new one, so
         // that no two attempts make copies of one name.
-        let mut reserved = false;
+        let mut reserved = None;
         for _ in 0..TURNS_MAX {
             let seen = ledger::upload(moray, &self.directory).await?;
             let seen = seen.ok_or_else(|| Error::NotFound {
@@ -163,13 +163,12 @@ impl Commit {
                         refused: false,
                     };
                     let (gate, now) = (GateChange::Closes, self.server.clock.now());
-                    reserved = ledger::change(moray, &seen, state, gate, now).await?;
+                    let closed = ledger::change(moray, &seen, state, gate, now).await?;
+                    // Of the record as it was: it may have been opened and closed again since.
+                    reserved = closed.then_some(seen.upload.object_id);
                 }
                 State::Committing { parts, .. } if *parts == self.summary => {
-                    let object_id = match std::mem::take(&mut reserved) {
-                        true => seen.upload.object_id,
-                        false => ObjectId::random(),
-                    };
+                    let object_id = reserved.take().unwrap_or_else(ObjectId::random);
                     if let Some(done) = self.put_together(&seen, object_id).await? {
                         return Ok(done);
                     }

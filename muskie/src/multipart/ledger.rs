@@ -63,9 +63,13 @@ pub(crate) async fn change(
     gate: GateChange,
     now: Timestamp,
 ) -> Result<bool, MorayError> {
+    let mut upload = seen.upload.with(state);
+    if matches!(gate, GateChange::Opens) {
+        upload = upload.opened_again();
+    }
     let mut writes = vec![Write {
         key: upload_key(&seen.directory),
-        value: Some(seen.upload.with(state).encode()),
+        value: Some(upload.encode()),
         expect: Expect::Etag(seen.etag),
     }];
     let key = gate_key(&seen.directory);

@@ -156,6 +156,14 @@ impl Upload {
         }
     }
 
+    /// Open again after a commit. Whoever tried that may still be at work under the old id.
+    pub(crate) fn opened_again(self) -> Self {
+        Self {
+            object_id: ObjectId::random(),
+            ..self
+        }
+    }
+
     /// The key of its outcome.
     pub(crate) fn outcome(&self) -> RecordKey {
         RecordKey {

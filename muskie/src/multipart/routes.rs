@@ -67,7 +67,7 @@ pub(crate) fn resolve(
         [] => Ok(root(head)),
         [first] if is_uuid(first) => bare(head, first, None),
         [first, part] if is_uuid(first) => bare(head, first, Some(part)),
-        [_] => prefix(head),
+        [prefix_name] => prefix(head, prefix_name),
         [prefix, id] => directory(head, prefix, id, deletes),
         [prefix, id, name] => within(
             head,
@@ -121,8 +121,13 @@ fn bare(head: &Head, id: &str, part: Option<&str>) -> Result<(UploadOperation, U
     Ok((UploadOperation::Redirect, route))
 }
 
-/// `/uploads/<prefix>`.
-fn prefix(head: &Head) -> Result<(UploadOperation, UploadRoute)> {
+/// `/uploads/<prefix>`. An escaped slash would make it the path of something else.
+fn prefix(head: &Head, prefix: &str) -> Result<(UploadOperation, UploadRoute)> {
+    let is_prefix =
+        (1..=4).contains(&prefix.len()) && prefix.bytes().all(|b| b.is_ascii_hexdigit());
+    if !is_prefix && matches!(head.method, Method::GET | Method::HEAD) {
+        return Ok((UploadOperation::List, UploadRoute::Nowhere));
+    }
     Ok(match head.method {
         Method::GET => (UploadOperation::List, UploadRoute::Tree(Verb::Get)),
         Method::HEAD => (UploadOperation::List, UploadRoute::Tree(Verb::Head)),

@@ -41,14 +41,17 @@ pub(crate) async fn handle(
     exchange.lists = true;
     exchange.found(target.entry.as_ref());
     let judge = request.judge(&request.owner).await?;
+    let moray = request.server.moray.clone();
+    let may_list = |entry: &Entry| judge.may_list(entry);
+    let frames = frames(&*moray, may_list, &target.key, marker.as_deref()).await?;
     let walk = Walk {
-        moray: request.server.moray.clone(),
+        moray,
         rights: Box::new(move |entry| judge.may_list(entry)),
         filter,
         left: left.unwrap_or(u64::MAX),
         login: login.to_owned(),
         root_levels: target.key.names().count(),
-        frames: frames(&target.key, marker.as_deref()),
+        frames,
         is_cut: false,
     };
     let mut reply = Reply::empty(StatusCode::OK);
@@ -79,10 +82,17 @@ fn below(path: &str, login: &str, root: &ObjectKey) -> Option<Vec<String>> {
     (is_key && !names.is_empty()).then_some(names)
 }
 
-/// Where a walk begins: at the beginning, or at the entry whose names below the root are `marker`.
-fn frames(root: &ObjectKey, marker: Option<&[String]>) -> Vec<Frame> {
+/// Where a walk begins: at the beginning, or at the entry whose names below the root are `marker`. What the
+/// marker names was found by nobody, so each directory on the way to it is looked at first: behind one that
+/// is gone, or may not be read, the walk goes on.
+async fn frames(
+    moray: &dyn Moray,
+    may_list: impl Fn(&Entry) -> bool,
+    root: &ObjectKey,
+    marker: Option<&[String]>,
+) -> Result<Vec<Frame>> {
     let Some((last, above)) = marker.and_then(<[String]>::split_last) else {
-        return vec![Frame::entries(root.clone(), None)];
+        return Ok(vec![Frame::entries(root.clone(), None)]);
     };
     let mut frames = Vec::with_capacity(above.len() + 1);
     let mut directory = root.clone();
@@ -90,11 +100,15 @@ fn frames(root: &ObjectKey, marker: Option<&[String]>) -> Vec<Frame> {
         let Ok(child) = directory.child(name) else {
             break;
         };
+        let found = moray.lookup(&child).await?.entry;
         frames.push(Frame::directories(directory, Some(super::after(name))));
+        if !found.is_some_and(|entry| entry.is_directory() && may_list(&entry)) {
+            return Ok(frames);
+        }
         directory = child;
     }
     frames.push(Frame::entries(directory, Some(last.clone())));
-    frames
+    Ok(frames)
 }
 
 /// A directory on the way from the root to where the walk is.

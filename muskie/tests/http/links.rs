@@ -1,6 +1,7 @@
 //! SnapLinks and renames: rest-api.md section 4, 15.3.
 
 use crate::client::{Request, Response};
+use crate::presigned::SignedUrl;
 use crate::store::{Store, start, start_with};
 
 fn link(source: &str, target: &str) -> Request {
@@ -263,5 +264,34 @@ async fn the_second_surface_has_no_links() {
     let refused = store.send(link("/alice/stor/a", "/alice/stor/b")).await;
     let message = "Manta v2 does not support SnapLinks.";
     refused.refused(403, "SnaplinksDisabledError", message);
+    store.stop().await;
+}
+
+/// What a signed URL does not cover must not be what its bearer chooses.
+#[tokio::test(flavor = "multi_thread")]
+async fn signed_urls_neither_link_nor_rename() {
+    let (store, _) = with_object().await;
+    let url = SignedUrl::new("PUT", &store.alice.key_id(), "/alice/public/drop");
+    for make in [link, rename] {
+        let request = make("/alice/stor/a", &url.by(&store.alice));
+        assert_eq!(request.send(store.address).await.status, 403);
+    }
+    store.get("/alice/public/drop").await.is(404);
+    store.get("/alice/stor/a").await.is(200);
+    store.stop().await;
+}
+
+/// As a GET of it would be.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_belongs_to_a_blocked_account_is_not_linked() {
+    let (store, _) = with_object().await;
+    store.put("/alice/public/p", "x").await.is(204);
+    store
+        .people
+        .change("alice", |account| account.approved = false)
+        .await;
+    let linked = link("/alice/public/p", "/bob/stor/mine").signed_by(&store.bob);
+    let refused = linked.send(store.address).await.is(403);
+    assert_eq!(refused.rows()[0]["code"], "AccountBlocked");
     store.stop().await;
 }

@@ -625,6 +625,11 @@ async fn walking_a_tree_asks_for_rights_at_every_entry() {
     );
     let shown = store.get(path).await.is(200).text().lines().count();
     assert!(listed.lines().count() < shown, "{listed}");
+    // Nor is a directory entered because a marker names something in it.
+    let inside = "/alice/stor/top?recursive=true&marker=/alice/stor/top/shut/!";
+    let listed = store.by(&jo, "GET", inside, "").await.is(200).text();
+    assert!(!listed.contains("shut/"), "{listed}");
+    assert!(!listed.contains("top/shut"), "{listed}");
     store.by(&jo, "DELETE", path, "").await.is(200);
     store.get("/alice/stor/top/open/o").await.is(404);
     store.get("/alice/stor/top/open/kept").await.is(200);
