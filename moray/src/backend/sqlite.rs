@@ -1,4 +1,4 @@
-//! One SQLite file as the store of a shard: write-ahead log, `synchronous=FULL`, one writer thread, readers
+//! One SQLite file as the store of a shard: write-ahead log, `synchronous=EXTRA`, one writer thread, readers
 //! beside it.
 
 mod commit_faults;

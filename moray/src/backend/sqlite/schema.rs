@@ -190,8 +190,10 @@ pub(super) fn open_writer(
     let connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | NO_MUTEX)
             .map_err(sqlite)?;
+    // What FULL is to a write-ahead log; but until there is one, tables are made with a rollback journal, and
+    // only this syncs the directory after its removal. A journal that came back would empty the file.
     connection
-        .pragma_update(None, "synchronous", "FULL")
+        .pragma_update(None, "synchronous", "EXTRA")
         .map_err(sqlite)?;
     check_format(&connection, config)?;
     check_identity(&connection, config)?;
