@@ -255,7 +255,15 @@ fn bad_request(message: String) -> Refused {
 }
 
 fn json(status: StatusCode, document: &impl Serialize) -> Response<Full<Bytes>> {
-    let body = serde_json::to_vec(document).expect("plain data: views hold text, flags and lists");
+    let (status, body) = match serde_json::to_vec(document) {
+        Ok(body) => (status, body),
+        Err(error) => {
+            tracing::error!(%error, "an answer cannot be written down");
+            let refusal =
+                br#"{"code":"InternalError","message":"the answer cannot be written down"}"#;
+            (StatusCode::INTERNAL_SERVER_ERROR, refusal.to_vec())
+        }
+    };
     let length = body.len();
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
