@@ -96,6 +96,10 @@ impl World {
         world
     }
 
+    fn has_directory_of(&self, name: u8) -> bool {
+        self.directories[usize::from(directory_of(name))]
+    }
+
     fn page(&self, directory: u8) -> [Option<Content>; 2] {
         let first = usize::from(directory) * 2;
         [self.names[first], self.names[first + 1]]
@@ -118,7 +122,7 @@ impl World {
         } else if !source_if.holds(from) {
             refusals.push(Outcome::Precondition);
         }
-        if !self.directories[usize::from(directory_of(target))] && source != target {
+        if !self.has_directory_of(target) {
             refusals.push(Outcome::ParentNotFound);
         } else if !target_if.holds(to) {
             refusals.push(Outcome::Precondition);
@@ -150,7 +154,7 @@ impl Sequential for World {
                 id,
                 condition,
             } => {
-                if !self.directories[usize::from(directory_of(name))] {
+                if !self.has_directory_of(name) {
                     stays(Outcome::ParentNotFound)
                 } else if condition.holds(at(name)) {
                     vec![(self.with(name, Some((id, 0))), Outcome::Done)]
@@ -170,6 +174,12 @@ impl Sequential for World {
                 meta,
                 condition,
             } => match at(name) {
+                // Who looks for the directory first says so.
+                None if !self.has_directory_of(name) => {
+                    [Outcome::NotFound, Outcome::ParentNotFound]
+                        .map(|outcome| (self.clone(), outcome))
+                        .into()
+                }
                 None => stays(Outcome::NotFound),
                 content if !condition.holds(content) => stays(Outcome::Precondition),
                 Some((id, _)) => vec![(self.with(name, Some((id, meta))), Outcome::Done)],

@@ -21,7 +21,7 @@ struct Part {
     settings: &'static [(&'static str, &'static str)],
 }
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     Part {
         name: "model",
         package: "libmanta",
@@ -39,6 +39,15 @@ const PARTS: [Part; 7] = [
         package: "tests",
         test: "kill_nine",
         settings: &[("MANTA_TEST_KILL_ROUNDS", "200")],
+    },
+    Part {
+        name: "histories",
+        package: "tests",
+        test: "histories_are_linearizable",
+        settings: &[
+            ("MANTA_TEST_HISTORIES", "3000"),
+            ("MANTA_TEST_KILLED_HISTORIES", "500"),
+        ],
     },
     Part {
         name: "replay",

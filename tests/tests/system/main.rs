@@ -14,6 +14,7 @@ mod doors;
 mod hostile;
 mod jobs;
 mod kill_nine;
+mod linearizable;
 mod msync;
 mod not_root;
 mod npm;
