@@ -14,7 +14,7 @@ use crate::store::User;
 /// Nothing here takes that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Request {
     method: String,
     path: String,
@@ -22,7 +22,7 @@ pub(crate) struct Request {
     body: Body,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 enum Body {
     None,
     Sized(Vec<u8>),
@@ -126,8 +126,18 @@ impl Request {
         }
     }
 
+    /// Over a connection of its own. Whatever comes back says when, who and which, and for which request.
     pub(crate) async fn send(&self, address: SocketAddr) -> Response {
-        Connection::open(address).await.exchange(self).await
+        let response = Connection::open(address).await.exchange(self).await;
+        // What machines ask for, and what could not be read as HTTP, is answered in short.
+        let short = ["/ping", "/metrics"].contains(&self.path.as_str())
+            || (response.status == 400 && response.body.is_empty());
+        for name in ["date", "server", "x-request-id", "x-server-name"] {
+            let (method, path) = (&self.method, &self.path);
+            let there = short || response.get(name).is_some();
+            assert!(there, "{method} {path}: no {name} in {response:?}");
+        }
+        response
     }
 }
 

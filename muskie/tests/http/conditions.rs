@@ -1,7 +1,8 @@
-//! Conditional requests.
+//! Conditional requests. `m2_…` and `jm_…` are lines of rest-api.md section 15.2, the first on the surface on
+//! which they are tested.
 
 use crate::client::{Request, Response, http_date};
-use crate::store::{Store, start};
+use crate::store::{Store, start, start_m2};
 
 const OTHER: &str = "45702256-fecb-11e1-bd8a-bb6f54b49808";
 
@@ -14,8 +15,8 @@ async fn with(store: &Store, method: &str, name: &str, value: &str) -> Response 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reads_answer_not_modified() {
-    let store = start().await;
+async fn m2_get_under_conditions() {
+    let store = start_m2().await;
     let put = store.put("/alice/stor/o", "x").await;
     let etag = put.header("etag");
     let (past, future) = (http_date(-3600), http_date(3600));
@@ -54,36 +55,80 @@ async fn reads_answer_not_modified() {
     store.stop().await;
 }
 
+/// What does not hold of an object with `etag` that was written just now.
+fn wrong(etag: &str) -> [(&'static str, String); 5] {
+    [
+        ("if-match", OTHER.to_owned()),
+        ("if-none-match", etag.to_owned()),
+        ("if-none-match", "*".to_owned()),
+        ("if-modified-since", http_date(3600)),
+        ("if-unmodified-since", http_date(-3600)),
+    ]
+}
+
+/// What does. Tags come without quotes.
+fn right(etag: &str) -> [(&'static str, String); 4] {
+    [
+        ("if-match", etag.to_owned()),
+        ("if-none-match", OTHER.to_owned()),
+        ("if-modified-since", http_date(-3600)),
+        ("if-unmodified-since", http_date(3600)),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn writes_are_refused_and_change_nothing() {
-    let store = start().await;
-    let put = store.put("/alice/stor/o", "old").await;
-    let etag = put.header("etag").to_owned();
-    let past = http_date(-3600);
-    let future = http_date(3600);
-    for method in ["PUT", "DELETE"] {
-        for (name, value) in [
-            ("if-match", OTHER),
-            ("if-none-match", etag.as_str()),
-            ("if-none-match", "*"),
-            ("if-modified-since", &future),
-            ("if-unmodified-since", &past),
-        ] {
-            let refused = with(&store, method, name, value).await.is(412);
-            assert_eq!(refused.header("etag"), etag);
-        }
+async fn m2_put_under_conditions() {
+    let store = start_m2().await;
+    let old = store.put("/alice/stor/o", "old").await;
+    let etag = old.header("etag").to_owned();
+    for (name, value) in wrong(&etag) {
+        let refused = with(&store, "PUT", name, &value).await.is(412);
+        assert_eq!(refused.header("etag"), etag);
+        assert_eq!(refused.code(), "PreconditionFailed");
+        let update = Request::new("PUT", "/alice/stor/o?metadata=true").header(name, value);
+        store.send(update.chunked(&[])).await.is(412);
     }
     let message = format!("if-none-match '{etag}' matched etag '{etag}'");
     let refused = with(&store, "PUT", "if-none-match", &etag).await;
     refused.refused(412, "PreconditionFailed", &message);
     assert_eq!(store.get("/alice/stor/o").await.text(), "old");
-    let update = Request::new("PUT", "/alice/stor/o?metadata=true").header("if-match", OTHER);
-    store.send(update.chunked(&[])).await.is(412);
-    let put = with(&store, "PUT", "if-match", &etag).await.is(204);
+    let mut etag = etag;
+    for turn in 0..right(&etag).len() {
+        let (name, value) = right(&etag).into_iter().nth(turn).unwrap();
+        let put = with(&store, "PUT", name, &value).await.is(204);
+        etag = put.header("etag").to_owned();
+    }
     assert_eq!(store.get("/alice/stor/o").await.text(), "new");
-    with(&store, "DELETE", "if-match", put.header("etag"))
-        .await
-        .is(204);
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m2_delete_under_conditions() {
+    let store = start_m2().await;
+    for turn in 0..4 {
+        let put = store.put("/alice/stor/o", "x").await;
+        let etag = put.header("etag").to_owned();
+        for (name, value) in wrong(&etag) {
+            with(&store, "DELETE", name, &value).await.is(412);
+        }
+        let (name, value) = right(&etag).into_iter().nth(turn).unwrap();
+        with(&store, "DELETE", name, &value).await.is(204);
+        with(&store, "DELETE", name, &value).await.is(404);
+    }
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jm_delete_with_a_wrong_if_match_leaves_the_entry() {
+    let store = start().await;
+    let put = store.put("/alice/stor/o", "x").await;
+    let refused = with(&store, "DELETE", "if-match", OTHER).await.is(412);
+    assert_eq!(refused.header("etag"), put.header("etag"));
+    let get = store.get("/alice/stor/o").await.is(200);
+    assert_eq!(
+        (get.text().as_str(), get.header("etag")),
+        ("x", put.header("etag"))
+    );
     store.stop().await;
 }
 
@@ -105,38 +150,37 @@ async fn conditions_on_new_names_see_the_empty_etag() {
     store.stop().await;
 }
 
+/// All of three without a condition, and of three with the same one: that of the first.
 #[tokio::test(flavor = "multi_thread")]
-async fn of_racing_writers_with_one_condition_one_wins() {
+async fn m2_three_writers() {
+    let store = start_m2().await;
+    for _ in 0..5 {
+        let free = (0..3).map(|_| store.put("/alice/stor/o", "x"));
+        let all = futures_util::future::join_all(free).await;
+        assert!(all.iter().all(|put| put.status == 204), "{all:?}");
+        let now = store.head("/alice/stor/o").await;
+        let etag = now.header("etag").to_owned();
+        let racers = (0..3).map(|_| with(&store, "PUT", "if-match", &etag));
+        let all = futures_util::future::join_all(racers).await;
+        let (winners, losers): (Vec<_>, Vec<_>) = all.iter().partition(|put| put.status == 204);
+        assert_eq!(winners.len(), 1, "{all:?}");
+        for loser in losers {
+            let lost = (loser.status, loser.code());
+            let may = [(412, "PreconditionFailed"), (409, "ConcurrentRequest")];
+            assert!(may.contains(&(lost.0, lost.1.as_str())), "{lost:?}");
+        }
+    }
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_racing_creators_one_wins() {
     let store = start().await;
     for _ in 0..5 {
-        let etag = store
-            .put("/alice/stor/o", "0")
-            .await
-            .header("etag")
-            .to_owned();
-        let racers = (0..4).map(|_| with(&store, "PUT", "if-match", &etag));
-        let statuses: Vec<u16> = futures_util::future::join_all(racers)
-            .await
-            .iter()
-            .map(|r| r.status)
-            .collect();
-        assert_eq!(
-            statuses.iter().filter(|s| **s == 204).count(),
-            1,
-            "{statuses:?}"
-        );
-        assert!(
-            statuses.iter().all(|s| [204, 412, 409].contains(s)),
-            "{statuses:?}"
-        );
-        let create = store.delete("/alice/stor/o").await;
-        create.is(204);
         let racers = (0..4).map(|_| with(&store, "PUT", "if-none-match", "*"));
         let created = futures_util::future::join_all(racers).await;
         assert_eq!(created.iter().filter(|r| r.status == 204).count(), 1);
-        let unconditional = (0..4).map(|_| store.put("/alice/stor/o", "x"));
-        let all = futures_util::future::join_all(unconditional).await;
-        assert!(all.iter().all(|r| r.status == 204));
+        store.delete("/alice/stor/o").await.is(204);
     }
     store.stop().await;
 }

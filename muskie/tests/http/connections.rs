@@ -178,8 +178,17 @@ async fn truncated_uploads_leave_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stalled_uploads_time_out() {
-    let store = start_with(|config| config.upload_stall = Duration::from_millis(200)).await;
+async fn m2_an_upload_that_stops_sending() {
+    // That it is 45 seconds where nobody says otherwise need not be waited for.
+    assert_eq!(
+        muskie::Config::default().upload_stall,
+        Duration::from_secs(45)
+    );
+    let store = start_with(|config| {
+        config.surface = muskie::Surface::Manta2;
+        config.upload_stall = Duration::from_millis(200);
+    })
+    .await;
     let request = put("/alice/stor/o")
         .header("content-length", "10")
         .signed_by(&store.alice);

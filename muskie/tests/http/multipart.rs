@@ -477,11 +477,6 @@ async fn the_root_of_uploads_is_a_root() {
         .await
         .is(200)
         .header("last-modified");
-    store.delete("/alice/uploads").await.refused(
-        400,
-        "OperationNotAllowedOnRootDirectory",
-        "DELETE is not allowed on /alice/uploads",
-    );
     store.put("/alice/uploads", "x").await.refused(
         400,
         "InvalidUpdate",

@@ -82,13 +82,6 @@ async fn an_unknown_tag_is_refused_and_nothing_is_written() {
         (
             &store.alice,
             "object",
-            "/alice/stor/new",
-            "nosuch",
-            "nosuch",
-        ),
-        (
-            &store.alice,
-            "object",
             "/alice/stor/o",
             "a, nosuch",
             "nosuch",
@@ -124,6 +117,31 @@ async fn an_unknown_tag_is_refused_and_nothing_is_written() {
     )
     .await
     .is(204);
+    store.stop().await;
+}
+
+/// A line of rest-api.md section 15.2.
+#[tokio::test(flavor = "multi_thread")]
+async fn jm_role_tags_unknown_set_changed_and_cleared() {
+    let (store, _) = with_roles().await;
+    let path = "/alice/stor/o";
+    let refused = put(&store, &store.alice, "object", path, Some("nosuch")).await;
+    refused.refused(409, "InvalidRoleTag", "Role tag \"nosuch\" is invalid.");
+    store.get(path).await.is(404);
+    for (sent, expected) in [("a", Some("a")), ("b, c", Some("b, c")), ("", None)] {
+        let request = Request::new("PUT", path).header("durability-level", "3");
+        let made = store.send(request.header("role-tag", sent).body("x")).await;
+        made.is(204);
+        assert_eq!(tags(&store, path).await.as_deref(), expected);
+        put(&store, &store.alice, "metadata", path, Some("c"))
+            .await
+            .is(204);
+        put(&store, &store.alice, "metadata", path, Some(sent))
+            .await
+            .is(204);
+        assert_eq!(tags(&store, path).await.as_deref(), expected);
+        assert_eq!(store.head(path).await.header("durability-level"), "3");
+    }
     store.stop().await;
 }
 

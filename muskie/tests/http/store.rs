@@ -11,7 +11,7 @@ use libmanta::mako::Shark;
 use libmanta::moray::Moray;
 use libmanta::{Clock, StorageId, SystemClock};
 use mahi::{NewAccount, Service};
-use muskie::{Config, Deps, Handle, Listener};
+use muskie::{Config, Deps, Handle, Listener, Surface};
 use tempfile::TempDir;
 use testkit::jobs::MemJobs;
 
@@ -71,6 +71,11 @@ pub(crate) struct Store {
 
 pub(crate) async fn start() -> Store {
     start_with(|_| {}).await
+}
+
+/// What the second version of Manta is: the surface on which its own suites run.
+pub(crate) async fn start_m2() -> Store {
+    start_with(|config| config.surface = Surface::Manta2).await
 }
 
 pub(crate) async fn start_with(configure: impl FnOnce(&mut Config)) -> Store {
