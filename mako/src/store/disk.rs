@@ -102,9 +102,18 @@ impl Disk {
     }
 
     /// Takes away a copy, whatever form it has. `false` when there was none.
+    ///
+    /// Segments go before the file, because [`consolidate`](super::segments::consolidate) makes the file
+    /// before it takes the segments away. Whichever of the two takes them, the file is gone in the end: if
+    /// they were taken here, then a file made later is unlinked by its maker, who finds no segments to take;
+    /// if they were taken there, the file was made before and is found here. The other way round a file made
+    /// between the two steps would stay. A crash between them leaves the file, and one that stops a maker
+    /// leaves what it made: the delete log has the former still, and the sweep finds either.
     pub(crate) fn remove(&self, creator: AccountId, object_id: ObjectId) -> io::Result<bool> {
-        let file = self.remove_file(creator, object_id)?;
+        self.faults.at(Step::DeleteSegments)?;
         let segments = self.remove_segments(creator, object_id)?;
+        self.faults.at(Step::DeleteFile)?;
+        let file = self.remove_file(creator, object_id)?;
         if !file && !segments {
             // Nothing is there when the whole node is gone, either, and that is another answer.
             self.check_present()?;

@@ -25,11 +25,15 @@ pub(crate) enum Step {
     Done,
     MakeSegments,
     LinkSegment,
+    LinkSidecar,
     WriteManifest,
     SyncManifest,
     SyncSegments,
     RenameSegments,
+    EnterSegments,
     Read,
+    DeleteSegments,
+    DeleteFile,
 }
 
 #[cfg(test)]
@@ -61,9 +65,10 @@ impl Step {
         Self::Done,
     ];
     /// The steps of a copy that is put together by links, into a directory that has to be made.
-    pub(crate) const OF_SEGMENTS: [Self; 10] = [
+    pub(crate) const OF_SEGMENTS: [Self; 11] = [
         Self::MakeSegments,
         Self::LinkSegment,
+        Self::LinkSidecar,
         Self::WriteManifest,
         Self::SyncManifest,
         Self::SyncSegments,
@@ -73,6 +78,8 @@ impl Step {
         Self::SyncParents,
         Self::Done,
     ];
+    /// The steps of a deletion, whatever form the copy has.
+    pub(crate) const OF_DELETION: [Self; 2] = [Self::DeleteSegments, Self::DeleteFile];
 }
 
 type Plan = dyn Fn(Step) -> io::Result<()> + Send + Sync;

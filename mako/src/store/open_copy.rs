@@ -5,6 +5,7 @@ use std::fs::File;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
+use libmanta::mako::Segment;
 use libmanta::{AccountId, ObjectId};
 
 use super::disk::Disk;
@@ -138,14 +139,23 @@ impl Segmented {
         let Some(segment) = self.manifest.segments().get(index) else {
             return Err(ReadError::Missing);
         };
-        let file = OpenFile::open_segment(&self.directory, &index.to_string(), segment.object_id)?;
-        if file.size_bytes() != segment.size_bytes {
-            return Err(ReadError::Damaged(format!(
-                "its segment {index} has {} bytes instead of {}",
-                file.size_bytes(),
-                segment.size_bytes
-            )));
-        }
-        Ok(file)
+        open_segment(&self.directory, index, *segment)
     }
+}
+
+/// Opens the segment `index` in a directory of segments and checks that it is `segment`.
+pub(crate) fn open_segment(
+    directory: &File,
+    index: usize,
+    segment: Segment,
+) -> Result<OpenFile, ReadError> {
+    let file = OpenFile::open_segment(directory, &index.to_string(), segment.object_id)?;
+    if file.size_bytes() != segment.size_bytes {
+        return Err(ReadError::Damaged(format!(
+            "its segment {index} has {} bytes instead of {}",
+            file.size_bytes(),
+            segment.size_bytes
+        )));
+    }
+    Ok(file)
 }

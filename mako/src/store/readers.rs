@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::task::TaskTracker;
@@ -42,27 +42,42 @@ impl Readers {
         }
     }
 
-    /// Keeps the files of an open directory. Those that were removed before are still gone.
-    pub(crate) fn enter(self: &Arc<Self>, directory: &File) -> io::Result<Reading> {
-        let found = directory.metadata()?;
-        let directory = (found.dev(), found.ino());
+    /// Keeps the files of a directory that was opened at `path`. `None` when that is not its name any more:
+    /// then it was deleted, and who removes its files may have looked for readers before we were one.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        directory: &File,
+        path: &Path,
+    ) -> io::Result<Option<Reading>> {
+        let directory = identity(&directory.metadata()?);
+        let reading = self.add(directory);
+        // Not before we are a reader: whoever takes the name away from now on looks for readers after that.
+        match fs::metadata(path) {
+            Ok(found) if identity(&found) == directory => Ok(Some(reading)),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn add(self: &Arc<Self>, directory: Directory) -> Reading {
         let mut read = self.lock();
         let read = read.entry(directory).or_insert(Read {
             readers: 0,
             deleted: None,
         });
         read.readers += 1;
-        Ok(Reading {
+        Reading {
             readers: Arc::clone(self),
             directory,
-        })
+        }
     }
 
     /// Removes a directory that nobody finds any more: now, or when its last reader is through. Blocks. A
     /// crash leaves it among the temporaries, which the next start removes.
     pub(crate) fn remove(&self, path: PathBuf) -> io::Result<()> {
-        let found = fs::metadata(&path)?;
-        if let Some(read) = self.lock().get_mut(&(found.dev(), found.ino())) {
+        let directory = identity(&fs::metadata(&path)?);
+        if let Some(read) = self.lock().get_mut(&directory) {
             read.deleted = Some(path);
             return Ok(());
         }
@@ -82,6 +97,10 @@ impl Readers {
     fn lock(&self) -> MutexGuard<'_, HashMap<Directory, Read>> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn identity(found: &fs::Metadata) -> Directory {
+    (found.dev(), found.ino())
 }
 
 impl Drop for Reading {

@@ -4,7 +4,7 @@
 //!
 //! 1. a temporary directory;
 //! 2. a link to the file of each segment, and to its checksum file if it has one. Those files are durable:
-//!    they are copies;
+//!    they are copies. What was linked is then looked at, because a segment may be deleted meanwhile;
 //! 3. the manifest, fsynced;
 //! 4. fsync of the temporary directory, which makes the links durable;
 //! 5. rename to its name;
@@ -31,7 +31,7 @@ use libmanta::{AccountId, ObjectId};
 use super::disk::Disk;
 use super::durable_write::{Temporary, rename};
 use super::fault::Step;
-use super::open_copy::{OpenCopy, Segmented};
+use super::open_copy::{OpenCopy, Segmented, open_segment};
 use super::read::OpenFile;
 use super::temporaries::make_home;
 use crate::error::{DiskError, ReadError};
@@ -74,7 +74,7 @@ pub(crate) fn link(
     building.write_manifest(manifest)?;
     let synced = disk.faults.at(Step::SyncSegments);
     synced
-        .and_then(|()| disk.sync(&File::open(&building.path)?))
+        .and_then(|()| disk.sync(&building.directory))
         .map_err(DiskError::during("fsync segments"))?;
     // Before it can be listed, or a sweep could see it without knowing how young it is.
     disk.recent.add(object_id);
@@ -148,18 +148,20 @@ pub(crate) fn open(
     object_id: ObjectId,
 ) -> Result<Option<Segmented>, ReadError> {
     let failed = DiskError::during("open segments");
-    let directory = match File::open(disk.layout.segments(creator, object_id)) {
+    let path = disk.layout.segments(creator, object_id);
+    let directory = match File::open(&path) {
         Ok(directory) => directory,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error).into()),
     };
-    let reading = disk.readers.enter(&directory).map_err(&failed)?;
-    let encoded = match read_manifest(&directory) {
-        Ok(encoded) => encoded,
-        // It was deleted just before we entered.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error).into()),
+    disk.faults.at(Step::EnterSegments).map_err(&failed)?;
+    let Some(reading) = disk.readers.enter(&directory, &path).map_err(&failed)? else {
+        return Ok(None);
     };
+    let encoded = read_manifest(&directory).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => ReadError::Damaged(String::from("its manifest is gone")),
+        _ => failed(error).into(),
+    })?;
     let manifest =
         Manifest::decode(&encoded).map_err(|error| ReadError::Damaged(error.to_string()))?;
     if manifest.object_id() != object_id {
@@ -238,6 +240,7 @@ fn append(temporary: &mut Temporary, bytes: Bytes) -> Result<(), Appending> {
 struct Building {
     disk: Arc<Disk>,
     path: PathBuf,
+    directory: File,
     named: bool,
 }
 
@@ -251,12 +254,14 @@ impl Building {
         let failed = DiskError::during("make segments");
         disk.faults.at(Step::MakeSegments).map_err(&failed)?;
         let path = disk.temporaries.next(&disk.layout);
-        make_home(&path)
+        let directory = make_home(&path)
             .and_then(|()| DirBuilder::new().mode(0o700).create(&path))
+            .and_then(|()| File::open(&path).inspect_err(|_| remove_unfinished(&path)))
             .map_err(&failed)?;
         let building = Self {
             disk: Arc::clone(disk),
             path,
+            directory,
             named: false,
         };
         for (index, segment) in segments.iter().enumerate() {
@@ -275,8 +280,6 @@ impl Building {
     ) -> Result<bool, AssembleError> {
         let disk = &self.disk;
         let unusable = |error| AssembleError::Segment(segment.object_id, error);
-        // What is linked below is what was opened here: object ids are never used again.
-        open_checked(disk, creator, segment).map_err(unusable)?;
         let failed = DiskError::during("link segment");
         disk.faults.at(Step::LinkSegment).map_err(&failed)?;
         let linked = fs::hard_link(
@@ -286,18 +289,35 @@ impl Building {
         match linked {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // A node that is gone has lost nothing yet.
+                disk.check_present().map_err(&failed)?;
                 return Err(unusable(ReadError::Missing));
             }
             Err(error) if links_are_impossible(&error) => return Ok(false),
             Err(error) => return Err(failed(error).into()),
         }
+        disk.faults.at(Step::LinkSidecar).map_err(&failed)?;
         let sidecar = fs::hard_link(
             disk.layout.sidecar(creator, segment.object_id),
             self.path.join(format!("{index}.crc")),
         );
         match sidecar {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error).into()),
-            _ => Ok(true),
+            // It has an attribute instead, or was deleted since.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other.map_err(&failed)?,
+        }
+        match open_segment(&self.directory, index, segment) {
+            Ok(_) => Ok(true),
+            Err(ReadError::Damaged(_))
+                if !disk
+                    .layout
+                    .copy(creator, segment.object_id)
+                    .try_exists()
+                    .map_err(failed)? =>
+            {
+                Err(unusable(ReadError::Missing))
+            }
+            Err(error) => Err(unusable(error)),
         }
     }
 

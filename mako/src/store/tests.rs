@@ -20,6 +20,7 @@ use super::*;
 mod crash;
 mod damage;
 mod faults;
+mod races;
 mod readers;
 mod segments;
 

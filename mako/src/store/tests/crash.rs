@@ -1,4 +1,4 @@
-//! A process that is killed before any step of a write, and what the next one finds.
+//! A process that is killed before any step of a write or deletion, and what the next one finds.
 //!
 //! The test starts itself again as the process that dies: `the_process_that_dies` is that process when it
 //! is told where to die, and otherwise a test like any other, which lives.
@@ -50,14 +50,25 @@ async fn the_process_that_dies() {
     }
     let shark = Arc::clone(&store) as Arc<dyn Shark>;
     let (creator, object_id) = names();
-    if Step::OF_SEGMENTS
-        .iter()
-        .any(|step| deadly.as_deref() == Some(&format!("{step:?}")))
-        && std::env::var_os(SEGMENTS).is_some()
-    {
+    let dies_in = |steps: &[Step]| {
+        let names = steps.iter().map(|step| Some(format!("{step:?}")));
+        names.into_iter().any(|name| name == deadly)
+    };
+    if dies_in(&Step::OF_SEGMENTS) && std::env::var_os(SEGMENTS).is_some() {
         let segments = super::segments::parts(&shark, creator).await;
         MORTAL.store(true, Ordering::SeqCst);
         shark.assemble(creator, object_id, segments).await.unwrap();
+    }
+    if dies_in(&Step::OF_DELETION) {
+        let segments = super::segments::parts(&shark, creator).await;
+        shark.assemble(creator, object_id, segments).await.unwrap();
+        // As if it had been killed before that, too, while it made one file of them.
+        let whole = super::segments::whole().into();
+        put(&shark, creator, object_id, &whole, 1 << 20)
+            .await
+            .unwrap();
+        MORTAL.store(true, Ordering::SeqCst);
+        shark.delete(creator, object_id).await.unwrap();
     }
     MORTAL.store(true, Ordering::SeqCst);
     for size in [3000, 2_000_000] {
@@ -69,25 +80,27 @@ async fn the_process_that_dies() {
     assert_eq!(deadly, None, "it should have died");
 }
 
+/// Runs a process that dies before `step` of what `variables` tell it to do.
+fn kill_before(step: Step, dir: &Path, variables: &[(&str, &str)]) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", SELF, "--nocapture"])
+        .env(STEP, format!("{step:?}"))
+        .env(DIRECTORY, dir)
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let signal = output.status.signal();
+    assert_eq!(signal, Some(libc::SIGKILL), "{step:?}: {said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_killed_before_any_step_leaves_a_whole_copy_or_none() {
     let attribute = Step::WITH_ATTRIBUTE.map(|step| ("yes", step));
     let sidecar = Step::WITH_SIDECAR.map(|step| ("no", step));
     for (attribute, step) in attribute.into_iter().chain(sidecar) {
         let dir = tempfile::tempdir().unwrap();
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", SELF, "--nocapture"])
-            .env(STEP, format!("{step:?}"))
-            .env(DIRECTORY, dir.path())
-            .env(ATTRIBUTE, attribute)
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(
-            output.status.signal(),
-            Some(libc::SIGKILL),
-            "{step:?}: {said}"
-        );
+        kill_before(step, dir.path(), &[(ATTRIBUTE, attribute)]);
 
         let store = Store::open(config(dir.path())).unwrap();
         let shark = Arc::clone(&store) as Arc<dyn Shark>;
@@ -115,19 +128,7 @@ async fn a_process_killed_before_any_step_leaves_a_whole_copy_or_none() {
 async fn a_process_killed_before_any_step_leaves_all_segments_and_the_whole_or_nothing_of_it() {
     for step in Step::OF_SEGMENTS {
         let dir = tempfile::tempdir().unwrap();
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", SELF, "--nocapture"])
-            .env(STEP, format!("{step:?}"))
-            .env(SEGMENTS, "yes")
-            .env(DIRECTORY, dir.path())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(
-            output.status.signal(),
-            Some(libc::SIGKILL),
-            "{step:?}: {said}"
-        );
+        kill_before(step, dir.path(), &[(SEGMENTS, "yes")]);
 
         let store = Store::open(config(dir.path())).unwrap();
         let shark = Arc::clone(&store) as Arc<dyn Shark>;
@@ -147,5 +148,20 @@ async fn a_process_killed_before_any_step_leaves_all_segments_and_the_whole_or_n
             assert!(shark.delete(copy.creator, copy.object_id).await.unwrap());
         }
         assert_eq!(files(&root), [] as [PathBuf; 0], "{step:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_killed_while_it_deletes_leaves_a_whole_copy_that_can_be_deleted() {
+    for step in Step::OF_DELETION {
+        let dir = tempfile::tempdir().unwrap();
+        kill_before(step, dir.path(), &[]);
+        let store = Store::open(config(dir.path())).unwrap();
+        let shark = Arc::clone(&store) as Arc<dyn Shark>;
+        let (creator, object_id) = names();
+        let (bytes, _) = get(&shark, creator, object_id, 0..u64::MAX).await.unwrap();
+        assert!(bytes == super::segments::whole(), "{step:?}");
+        assert!(shark.delete(creator, object_id).await.unwrap(), "{step:?}");
+        assert_eq!(shark.copies(None, 10).await.unwrap().len(), 3, "{step:?}");
     }
 }
