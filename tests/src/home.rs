@@ -93,6 +93,13 @@ impl Home {
         Ok(self.command(binary::clients()?.join("schemathesis/bin/schemathesis")))
     }
 
+    /// The shell of the PyPI package.
+    pub fn mantash(&self) -> Result<Command> {
+        let mut command = self.python()?;
+        command.arg(binary::clients()?.join("pypi/bin/mantash"));
+        Ok(command)
+    }
+
     /// Python with the PyPI package.
     pub fn python(&self) -> Result<Command> {
         Ok(self.command(binary::clients()?.join("pypi/bin/python")))

@@ -15,6 +15,7 @@ mod hostile;
 mod jobs;
 mod kill_nine;
 mod linearizable;
+mod mantash;
 mod msync;
 mod not_root;
 mod npm;
