@@ -12,7 +12,7 @@ use libmanta::moray::{
     Replaced, Update,
 };
 use libmanta::namespace::{Answer, Operation, Presence, Row, Token};
-use libmanta::{Condition, Entry, ObjectKey, Root};
+use libmanta::{Condition, Entry, ObjectId, ObjectKey, Root};
 
 use crate::attempts::{ATTEMPTS_MAX, pause_before};
 use crate::directory::{Protocol, proves_parent};
@@ -23,6 +23,17 @@ use crate::router::Router;
 
 #[async_trait]
 impl Namespace for Router {
+    /// Its record would lie beside its entry, so that a link within the directory is one transaction.
+    fn new_object_id(&self, key: &ObjectKey) -> ObjectId {
+        let shard = self.index_of(key.entry_route());
+        // Each id has the same chance. A ring that gives a shard next to nothing is not worth waiting for.
+        let tries = 8 * self.shards.len();
+        std::iter::repeat_with(ObjectId::random)
+            .take(tries)
+            .find(|id| self.index_of(&id.record_route()) == shard)
+            .unwrap_or_else(ObjectId::random)
+    }
+
     async fn lookup(&self, key: &ObjectKey) -> Result<Lookup, MorayError> {
         let look = self.entry_shard(key).look(key).await?;
         let parent = match key.parent() {

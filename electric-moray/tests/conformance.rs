@@ -7,9 +7,11 @@ mod common;
 use common::Store;
 use electric_moray::{Ring, RingError, Router};
 use libmanta::moray::Namespace;
+use libmanta::moray::links::Links;
 use libmanta::moray::shard::Shard;
-use libmanta::{AccountId, Condition};
+use libmanta::{AccountId, Condition, EntryKind};
 use std::sync::Arc;
+use testkit::links::link;
 use testkit::moray::{key, mkdir, object, put};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,6 +84,34 @@ async fn a_put_into_an_open_directory_is_one_step() {
             .await
             .unwrap();
         assert_eq!(steps() - before, 1);
+    }
+}
+
+/// The id that the router gives an object puts its record beside its entry.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_within_a_directory_is_one_transaction() {
+    let store = Store::open(5);
+    let owner = AccountId::random();
+    let writes = || -> u64 {
+        let count = |shard: &Arc<moray::Shard>| moray::Stats::get(&shard.stats().operations);
+        store.shards.iter().map(count).sum()
+    };
+    for n in 0..20 {
+        let directory = key(owner, &format!("stor/{n}"));
+        let made = store.router.make_directory(mkdir(directory.clone())).await;
+        made.unwrap();
+        let source = directory.child("source").unwrap();
+        let mut entry = object(source.clone());
+        if let EntryKind::Object(object) = &mut entry.kind {
+            object.object_id = store.router.new_object_id(&source);
+        }
+        store.router.put_object(put(entry)).await.unwrap();
+        for target in ["one", "two"] {
+            let before = writes();
+            let target = directory.child(target).unwrap();
+            store.router.link(link(&source, &target)).await.unwrap();
+            assert_eq!(writes() - before, 1, "{target}");
+        }
     }
 }
 

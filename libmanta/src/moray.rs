@@ -24,6 +24,10 @@ pub const DIRECTORY_ENTRIES_MAX: u64 = 1_000_000;
 /// The tree of directories and objects.
 #[async_trait]
 pub trait Namespace: Send + Sync + fmt::Debug {
+    /// What to call a new object that will be put under `key`. Any fresh id would do; this one makes links to it
+    /// cheap where that is possible.
+    fn new_object_id(&self, key: &ObjectKey) -> ObjectId;
+
     /// The entry under `key` and whether its parent can hold it; one moment for the entry, maybe another
     /// for the parent.
     async fn lookup(&self, key: &ObjectKey) -> Result<Lookup, MorayError>;

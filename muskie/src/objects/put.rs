@@ -57,7 +57,7 @@ pub(crate) async fn handle(
         .check(target.entry.as_ref())
         .map_err(Error::Precondition)?;
 
-    let object_id = ObjectId::random();
+    let object_id = server.moray.new_object_id(&target.key);
     exchange.object_id = Some(object_id);
     let upload = receive(server, wishes, caller.account, object_id, exchange, body).await?;
     exchange.received_bytes = body.received_bytes();

@@ -90,6 +90,10 @@ pub(crate) struct StumblingMoray {
 
 #[async_trait]
 impl Namespace for StumblingMoray {
+    fn new_object_id(&self, key: &ObjectKey) -> ObjectId {
+        self.inner.new_object_id(key)
+    }
+
     async fn lookup(&self, key: &ObjectKey) -> Result<Lookup, MorayError> {
         let call = self.inner.lookup(key);
         self.stumble.around(call, unavailable).await
