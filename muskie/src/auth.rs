@@ -77,6 +77,11 @@ impl Credentials {
         matches!(&self.proof, Proof::Signature(signature) if signature.in_query)
     }
 
+    /// Whether they say that the request is somebody's.
+    pub(crate) fn claim_something(&self) -> bool {
+        !matches!(self.proof, Proof::Nothing)
+    }
+
     /// Reads headers and query, and checks the times in them. Nobody is looked up yet.
     pub(crate) fn read(server: &Server, head: &Head) -> Result<Self> {
         if !head.has("authorization")

@@ -125,7 +125,7 @@ async fn answer(
         if plain == Plain::Metrics && !head.secure {
             return Err(Error::SecureTransportRequired);
         }
-        return Ok(plain_routes::handle(plain, server));
+        return Ok(plain_routes::handle(plain, server).await);
     }
     router::check_version(head)?;
     check_age(server, head)?;
@@ -135,14 +135,14 @@ async fn answer(
     }
     body.take_turn(server.throttling.enter(head.client).await?);
     let role_tag = credentials.role_tag.take();
-    let somebody = auth::authenticate(server, head, credentials).await?;
+    let class = Class::of(&route, &head.method);
+    let somebody = authenticate(server, head, credentials, class).await?;
     exchange.caller = somebody.as_ref().map(Somebody::name);
     let asker = match &somebody {
         Some(somebody) => Asker::Account(somebody.account.id),
         None => Asker::address(head.client),
     };
     let login = somebody.as_ref().map(|s| s.account.login.as_str());
-    let class = Class::of(&route, &head.method);
     server.throttling.check(asker, login, class)?;
     let owner = auth::owner(server, head, somebody.as_ref()).await?;
     exchange.owner = Some(owner.login.to_string());
@@ -158,13 +158,33 @@ async fn answer(
         role_tag,
     };
     match route {
-        Route::Plain(plain) => Ok(plain_routes::handle(plain, server)),
+        Route::Plain(plain) => Ok(plain_routes::handle(plain, server).await),
         Route::Account => account_root::handle(&request, exchange).await,
         Route::CreateToken => tokens::create(&request, body).await,
         Route::Storage(verb) => storage::handle(&request, verb, exchange, body).await,
         Route::Jobs(route) => jobs::handle(&request, &route, exchange, body).await,
         Route::Uploads(route) => multipart::handle(&request, &route, exchange, body).await,
     }
+}
+
+/// An address may not guess as often as it likes: one that failed too often is not even told that it has
+/// guessed right.
+async fn authenticate(
+    server: &Server,
+    head: &Head,
+    credentials: Credentials,
+    class: Class,
+) -> Result<Option<Somebody>> {
+    if credentials.claim_something() {
+        server.throttling.may_try(head.client, class)?;
+    }
+    let somebody = auth::authenticate(server, head, credentials).await;
+    if let Err(error) = &somebody
+        && error.answer().status.is_client_error()
+    {
+        server.throttling.failed(head.client, class);
+    }
+    somebody
 }
 
 /// Only chunks are taken apart here, so of anything else the encoded bytes would be stored as the object.

@@ -23,6 +23,7 @@ mod client_stream;
 mod exchange;
 mod forwarded;
 mod handler;
+mod health;
 mod insecure;
 mod operation;
 mod path;

@@ -4,6 +4,7 @@
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, StatusCode};
 
+use crate::health;
 use crate::reply::Reply;
 use crate::server::Server;
 
@@ -23,10 +24,10 @@ pub(crate) enum Plain {
     CrossDomain,
 }
 
-pub(crate) fn handle(route: Plain, server: &Server) -> Reply {
+pub(crate) async fn handle(route: Plain, server: &Server) -> Reply {
     match route {
         Plain::Redirect => redirect(),
-        Plain::Ping => ping(server),
+        Plain::Ping => ping(server).await,
         Plain::Metrics => metrics(server),
         Plain::CrossDomain => Reply::document(StatusCode::OK, "text/xml", CROSS_DOMAIN),
     }
@@ -40,11 +41,13 @@ fn redirect() -> Reply {
     reply
 }
 
-/// Not well while it ends: a load balancer sends the next request elsewhere.
-fn ping(server: &Server) -> Reply {
-    let mut reply = Reply::empty(match server.is_draining() {
-        false => StatusCode::OK,
-        true => StatusCode::SERVICE_UNAVAILABLE,
+/// Not well while it ends, or can tell nobody what is stored: a load balancer sends the next request elsewhere.
+async fn ping(server: &Server) -> Reply {
+    let question = health::question(&*server.moray);
+    let well = !server.is_draining() && server.health.is_well(question).await;
+    let mut reply = Reply::empty(match well {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
     });
     reply.set(CONTENT_LENGTH, HeaderValue::from_static("0"));
     reply.bare().closing()

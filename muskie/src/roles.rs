@@ -26,6 +26,8 @@ pub(crate) struct Caller {
     pub(crate) held: Arc<[Held]>,
     /// Stands for everybody without a key.
     pub(crate) anonymous: bool,
+    /// Brought a token, no key.
+    pub(crate) by_token: bool,
 }
 
 impl Caller {
@@ -55,6 +57,7 @@ pub(crate) async fn activate(server: &Server, somebody: Somebody) -> Result<Call
         .identity
         .held_roles(account.id, user.as_ref().map(|user| user.id))
         .await?;
+    let by_token = matches!(asked, Asked::Stored(_));
     let principal = match asked {
         // Rights that were taken away since are taken from tokens too.
         Asked::Stored(principal) => Principal {
@@ -79,6 +82,7 @@ pub(crate) async fn activate(server: &Server, somebody: Somebody) -> Result<Call
         account,
         held,
         anonymous: false,
+        by_token,
     })
 }
 
@@ -109,6 +113,7 @@ pub(crate) async fn anonymous(server: &Server, owner: &Arc<Account>) -> Result<O
         account: owner.clone(),
         held,
         anonymous: true,
+        by_token: false,
     }))
 }
 

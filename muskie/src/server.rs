@@ -31,6 +31,7 @@ use crate::config::Config;
 use crate::descriptors;
 use crate::errors::{Error, Result};
 use crate::handler::{self, Admission, Origin};
+use crate::health::Health;
 use crate::listener::{Door, Listener};
 use crate::metrics::Metrics;
 use crate::multipart::Collector;
@@ -190,6 +191,7 @@ pub(crate) struct Server {
     pub(crate) signatures: SignatureCache,
     pub(crate) throttling: Throttling,
     pub(crate) uploads: Uploads,
+    pub(crate) health: Health,
     connection_permits: Arc<Semaphore>,
     refusal_permits: Arc<Semaphore>,
     connections: TaskTracker,
@@ -221,6 +223,7 @@ impl Server {
             shark_by_id,
             throttling: Throttling::new(config.throttle.clone()),
             uploads: Uploads::new(&config),
+            health: Health::default(),
             connection_permits: Arc::new(Semaphore::new(descriptors::connections_max(&config))),
             refusal_permits: Arc::new(Semaphore::new(REFUSALS_MAX)),
             config,

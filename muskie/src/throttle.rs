@@ -1,13 +1,18 @@
 //! How much may be asked for in a second: by everybody together, and by each.
 //!
+//! What each has is taken from the account, or from an address that says nothing about itself. An address that
+//! claims to be somebody and cannot show it spends an allowance of its own for that, of the same size, and
+//! while there is nothing left of it no claim from there is looked at.
+//!
 //! A rate of `n` lets `n` requests through at once and then one every `n`th of a second, so whoever is
-//! refused need never wait longer than a second. What is kept is one point in time for each rate and
+//! refused need never wait longer than a second; only an address that fails many times at once owes for all of
+//! them, or it could guess as often as it has connections. What is kept is one point in time for each rate and
 //! asker, and no more askers than [`ASKERS_MAX`]: beyond that the rest share one allowance.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::Method;
 use libmanta::AccountId;
@@ -90,15 +95,19 @@ pub(crate) enum Asker {
 }
 
 impl Asker {
-    /// Whoever has one address of the sixth version has 2^64 of them.
     pub(crate) fn address(address: IpAddr) -> Self {
-        Self::Address(match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(v6) => {
-                let network = u128::from(v6) & !u128::from(u64::MAX);
-                IpAddr::V6(Ipv6Addr::from(network))
-            }
-        })
+        Self::Address(network(address))
+    }
+}
+
+/// Whoever has one address of the sixth version has 2^64 of them.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => {
+            let network = u128::from(v6) & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from(network))
+        }
     }
 }
 
@@ -116,6 +125,9 @@ struct Rated {
     askers: HashMap<Asker, Meters>,
     /// Of those who are not among the askers, because these are too many.
     others: Meters,
+    /// Of networks that could not show who they are. Beyond as many as there may be askers nobody else is
+    /// held to it: some more guesses are better than nobody who is let in.
+    failing: HashMap<IpAddr, Meters>,
 }
 
 /// When the allowance of each rate is whole again, in nanoseconds since the start.
@@ -140,13 +152,11 @@ impl Throttling {
 
     pub(crate) fn set(&self, settings: Throttle) {
         self.turnstile.set(settings.concurrency, settings.queue_max);
-        let mut rated = self.rated.lock().unwrap_or_else(PoisonError::into_inner);
-        rated.settings = Arc::new(settings);
+        self.rated().settings = Arc::new(settings);
     }
 
     pub(crate) fn settings(&self) -> Arc<Throttle> {
-        let rated = self.rated.lock().unwrap_or_else(PoisonError::into_inner);
-        rated.settings.clone()
+        self.rated().settings.clone()
     }
 
     /// For the metrics.
@@ -163,20 +173,37 @@ impl Throttling {
 
     /// Before anybody is known: waits until fewer requests are worked on.
     pub(crate) async fn enter(&self, from: IpAddr) -> Result<Turn> {
-        let Asker::Address(from) = Asker::address(from) else {
-            return Err(Error::Internal);
-        };
-        self.turnstile.enter(from).await.ok_or(Error::Throttled)
+        let turn = self.turnstile.enter(network(from)).await;
+        turn.ok_or(Error::Throttled)
+    }
+
+    /// Before somebody's claim to be somebody is looked at: whether the address has not failed too often.
+    pub(crate) fn may_try(&self, from: IpAddr, class: Class) -> Result<()> {
+        match self.rated().may_try(network(from), class, self.now()) {
+            true => Ok(()),
+            false => Err(Error::Throttled),
+        }
+    }
+
+    /// The claim was false.
+    pub(crate) fn failed(&self, from: IpAddr, class: Class) {
+        self.rated().failed(network(from), class, self.now());
     }
 
     /// `login` is that of an account.
     pub(crate) fn check(&self, asker: Asker, login: Option<&str>, class: Class) -> Result<()> {
-        let now = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let mut rated = self.rated.lock().unwrap_or_else(PoisonError::into_inner);
-        match rated.take(asker, login, class, now) {
+        match self.rated().take(asker, login, class, self.now()) {
             true => Ok(()),
             false => Err(Error::Throttled),
         }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn rated(&self) -> MutexGuard<'_, Rated> {
+        self.rated.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -200,6 +227,25 @@ impl Rated {
         true
     }
 
+    fn may_try(&self, from: IpAddr, class: Class, now: u64) -> bool {
+        let meters = self.failing.get(&from).copied();
+        meters.is_none_or(|mut meters| meters.take(&self.settings.each, class, now))
+    }
+
+    fn failed(&mut self, from: IpAddr, class: Class, now: u64) {
+        if self.settings.each.is_open() {
+            return;
+        }
+        if self.failing.len() >= ASKERS_MAX && !self.failing.contains_key(&from) {
+            self.failing.retain(|_, meters| !meters.are_whole(now));
+            if self.failing.len() >= ASKERS_MAX {
+                return;
+            }
+        }
+        let meters = self.failing.entry(from).or_default();
+        meters.owe(&self.settings.each, class, now);
+    }
+
     fn meters(&mut self, asker: Asker, now: u64) -> &mut Meters {
         if self.askers.len() >= ASKERS_MAX && !self.askers.contains_key(&asker) {
             self.askers.retain(|_, meters| !meters.are_whole(now));
@@ -212,20 +258,30 @@ impl Rated {
 }
 
 impl Meters {
-    fn take(&mut self, rates: &Rates, class: Class, now: u64) -> bool {
-        let of_class = match class {
+    fn of(&mut self, class: Class) -> &mut u64 {
+        match class {
             Class::Read => &mut self.reads,
             Class::Write => &mut self.writes,
             Class::Job => &mut self.jobs,
-        };
-        let (Some(requests), Some(class)) = (
-            after(self.requests, rates.requests, now),
-            after(*of_class, rates.of(class), now),
+        }
+    }
+
+    /// Takes what may not be there.
+    fn owe(&mut self, rates: &Rates, class: Class, now: u64) {
+        self.requests = after(self.requests, rates.requests, now);
+        let of_class = self.of(class);
+        *of_class = after(*of_class, rates.of(class), now);
+    }
+
+    fn take(&mut self, rates: &Rates, class: Class, now: u64) -> bool {
+        let (Some(requests), Some(of_class)) = (
+            allowed(self.requests, rates.requests, now),
+            allowed(*self.of(class), rates.of(class), now),
         ) else {
             return false;
         };
-        *of_class = class;
         self.requests = requests;
+        *self.of(class) = of_class;
         true
     }
 
@@ -237,13 +293,18 @@ impl Meters {
     }
 }
 
-/// When the allowance is whole again after one more request; `None` if there is none left.
-fn after(whole: u64, rate: u32, now: u64) -> Option<u64> {
-    let Some(apart) = SECOND_NANOS.checked_div(rate.into()) else {
-        return Some(whole);
-    };
-    let whole = whole.max(now) + apart.max(1);
-    (whole - now <= SECOND_NANOS).then_some(whole)
+/// When the allowance is whole again after one more request.
+fn after(whole: u64, rate: u32, now: u64) -> u64 {
+    match SECOND_NANOS.checked_div(rate.into()) {
+        None => whole,
+        Some(apart) => whole.max(now).saturating_add(apart.max(1)),
+    }
+}
+
+/// The same; `None` if there is none left.
+fn allowed(whole: u64, rate: u32, now: u64) -> Option<u64> {
+    let after = after(whole, rate, now);
+    (rate == 0 || after.saturating_sub(now) <= SECOND_NANOS).then_some(after)
 }
 
 #[cfg(test)]
@@ -370,9 +431,56 @@ mod tests {
     }
 
     #[test]
+    fn addresses_that_fail_are_not_looked_at_for_a_while() {
+        let mut rated = rated(Throttle {
+            each: requests(4),
+            ..Throttle::default()
+        });
+        let [guesser, other] = [1, 2].map(|n| IpAddr::V4(n.into()));
+        for _ in 0..4 {
+            assert!(rated.may_try(guesser, Class::Read, 0));
+            rated.failed(guesser, Class::Read, 0);
+        }
+        assert!(!rated.may_try(guesser, Class::Read, 0));
+        // Neither others nor those of there who claim nothing are concerned, and success costs nothing.
+        assert!((0..9).all(|_| rated.may_try(other, Class::Read, 0)));
+        assert!(rated.take(Asker::address(guesser), None, Class::Read, 0));
+        assert!(rated.may_try(guesser, Class::Read, SECOND_NANOS / 4));
+        // Many at once are paid for one by one.
+        for _ in 0..400 {
+            rated.failed(other, Class::Read, 0);
+        }
+        assert!(!rated.may_try(other, Class::Read, 99 * SECOND_NANOS));
+        assert!(rated.may_try(other, Class::Read, 100 * SECOND_NANOS));
+        // Lifted while running.
+        rated.failed(guesser, Class::Read, SECOND_NANOS);
+        rated.settings = Arc::default();
+        rated.failed(guesser, Class::Read, SECOND_NANOS);
+        assert!(rated.may_try(guesser, Class::Read, SECOND_NANOS));
+    }
+
+    #[test]
+    fn what_is_kept_of_failures_is_bounded() {
+        let mut rated = rated(Throttle {
+            each: requests(1),
+            ..Throttle::default()
+        });
+        let count = u32::try_from(ASKERS_MAX).unwrap();
+        for n in 0..2 * count {
+            rated.failed(IpAddr::V4(n.into()), Class::Read, 1);
+        }
+        assert_eq!(rated.failing.len(), ASKERS_MAX);
+        // Nobody pays for others.
+        assert!(!rated.may_try(IpAddr::V4(0.into()), Class::Read, 1));
+        assert!(rated.may_try(IpAddr::V4(count.into()), Class::Read, 1));
+        rated.failed(IpAddr::V4(count.into()), Class::Read, 2 * SECOND_NANOS);
+        assert_eq!(rated.failing.len(), 1);
+    }
+
+    #[test]
     fn extreme_rates_do_no_harm() {
         for rate in [1, u32::MAX] {
-            let whole = after(u64::MAX / 2, rate, u64::MAX / 2).unwrap();
+            let whole = allowed(u64::MAX / 2, rate, u64::MAX / 2).unwrap();
             assert!(whole > u64::MAX / 2);
         }
     }

@@ -1,5 +1,8 @@
 //! `POST /:login/tokens`: a token with which its bearer acts as the caller does now, in the same roles, until
 //! it expires. Source: rest-api.md section 9.6.
+//!
+//! A token makes no other token: it would never expire, and whoever got hold of one, or of that of a job, would
+//! stay in for good.
 
 use http::StatusCode;
 
@@ -11,6 +14,13 @@ use crate::storage::Request;
 
 pub(crate) async fn create(request: &Request<'_>, body: &mut RequestBody) -> Result<Reply> {
     let owner = &request.owner;
+    if request
+        .caller
+        .as_ref()
+        .is_some_and(|caller| caller.by_token)
+    {
+        return Err(request.forbidden());
+    }
     if !request.has_all_rights(owner) {
         let path = format!("/{}", owner.login);
         let wanted = Wanted {

@@ -7,7 +7,8 @@ use tracing::field::{Field, Visit};
 use tracing::span;
 
 use crate::client::{Request, Response};
-use crate::store::{Store, start};
+use crate::store::{Door, Store, start, start_between};
+use crate::stumbling::{Stumble, StumblingMoray, When};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ping_and_redirects_are_bare() {
@@ -28,6 +29,47 @@ async fn ping_and_redirects_are_bare() {
             "http://apidocs.tritondatacenter.com/manta/"
         );
         assert_eq!(redirect.header("content-length"), "0");
+    }
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ping_says_when_the_metadata_tier_is_down_and_when_it_is_back() {
+    let stumble = Arc::new(Stumble::default());
+    let down = stumble.clone();
+    let store = start_between(
+        Door::Plain,
+        |_| {},
+        |shark| shark,
+        |inner| Arc::new(StumblingMoray { inner, stumble }),
+    )
+    .await;
+    let ping = async || Request::new("GET", "/ping").send(store.address).await;
+    ping().await.is(200);
+    for (is_down, status) in [(true, 503), (false, 200)] {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        let answer = loop {
+            if is_down {
+                down.at(0, When::Before);
+            } else {
+                down.happened();
+            }
+            let answer = ping().await;
+            if answer.status == status {
+                break answer;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{}", answer.status);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        assert_eq!(
+            (answer.header("content-length"), answer.header("connection")),
+            ("0", "close")
+        );
+        let has_extras = answer
+            .headers
+            .iter()
+            .any(|(name, _)| name.starts_with("x-"));
+        assert!(!has_extras, "{answer:?}");
     }
     store.stop().await;
 }

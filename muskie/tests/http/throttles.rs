@@ -1,6 +1,7 @@
 //! Limits that are shared fairly, and changed while the store runs.
 
 use httpsig::PrivateKey;
+use libmanta::mahi::{Identity as _, Principal};
 use muskie::{Rates, Throttle};
 
 use crate::client::{Connection, Request};
@@ -49,17 +50,61 @@ async fn each_account_and_each_address_has_its_own_allowance() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_only_claims_to_be_somebody_spends_nothing_of_theirs() {
-    let store = start_with(|config| config.throttle.each = rates(1)).await;
+    let store = start_with(|config| {
+        config.throttle.each = rates(1);
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
     let nobody = User {
         login: "alice",
         key: PrivateKey::parse(POSEIDON_KEY).unwrap(),
     };
     let forged = get("/alice/stor").signed_by(&nobody);
+    let from = |request: &Request, address| request.clone().header("x-forwarded-for", address);
+    let mut statuses = Vec::new();
     for _ in 0..20 {
-        let answer = forged.send(store.address).await.is(403);
-        assert_eq!(answer.code(), "KeyDoesNotExist");
+        let answer = from(&forged, "10.0.0.1").send(store.address).await;
+        match answer.status {
+            403 => assert_eq!(answer.code(), "KeyDoesNotExist"),
+            _ => assert_eq!(answer.header("retry-after"), "1"),
+        }
+        statuses.push(answer.status);
     }
-    store.get("/alice/stor").await.is(200);
+    assert_eq!(statuses[0], 403);
+    assert!(statuses.contains(&503), "twenty of one a second");
+    let hers = get("/alice/stor").signed_by(&store.alice);
+    let hers = from(&hers, "10.0.0.2").send(store.address).await;
+    hers.is(200);
+    store.stop().await;
+}
+
+/// Or whoever guesses would only have to wait for another status.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_failed_too_often_is_not_told_that_it_is_right() {
+    let store = start_with(|config| {
+        config.throttle.each = rates(2);
+        config.throttle.accounts = [("alice".to_owned(), rates(1_000_000))].into();
+    })
+    .await;
+    let token = |token: &str| {
+        let authorization = format!("Token {token}");
+        get("/alice/stor").header("authorization", authorization)
+    };
+    let account = store.identity.account("alice").await.unwrap().unwrap();
+    let right = store.identity.mint_token(&Principal::of(&account));
+    let mut unseen = 0;
+    for _ in 0..30 {
+        for _ in 0..3 {
+            token("wrong").send(store.address).await;
+        }
+        let answer = token(&right).send(store.address).await;
+        assert!([200, 503].contains(&answer.status), "{}", answer.status);
+        unseen += usize::from(answer.status == 503);
+        // Whoever claims nothing is somebody else.
+        let public = get("/alice/public").send(store.address).await;
+        assert_ne!(public.status, 403);
+    }
+    assert!(unseen > 0, "thirty times three guesses at two a second");
     store.stop().await;
 }
 
