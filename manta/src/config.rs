@@ -129,6 +129,7 @@ pub(crate) struct Multipart {
     pub(crate) part_bytes_min: u64,
     pub(crate) grace_s: u64,
     pub(crate) collect_interval_s: NonZeroU64,
+    pub(crate) commits_max: NonZeroUsize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]

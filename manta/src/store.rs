@@ -505,6 +505,7 @@ fn front_end_config(config: &Config) -> Result<muskie::Config> {
             part_bytes_min: config.multipart.part_bytes_min,
             grace: Duration::from_secs(config.multipart.grace_s),
             collect_interval: Duration::from_secs(config.multipart.collect_interval_s.get()),
+            commits_max: config.multipart.commits_max.get(),
             ..muskie::Multipart::default()
         },
         ..muskie::Config::default()

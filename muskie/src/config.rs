@@ -44,6 +44,10 @@ pub struct Multipart {
     pub orphan_age: Duration,
     /// How often the collector looks for uploads that ended.
     pub collect_interval: Duration,
+    /// Commits worked on at once; at least one. Each reads the parts that did not come in order.
+    pub commits_max: usize,
+    /// How long a further one waits before it is told to come back.
+    pub commit_wait: Duration,
 }
 
 impl Default for Multipart {
@@ -55,6 +59,8 @@ impl Default for Multipart {
             grace: Duration::from_secs(300),
             orphan_age: Duration::from_secs(3600),
             collect_interval: Duration::from_secs(60),
+            commits_max: 16,
+            commit_wait: Duration::from_secs(10),
         }
     }
 }

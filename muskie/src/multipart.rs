@@ -22,6 +22,10 @@
 //! sleeps for a day between two steps cannot bring back a target that was overwritten since: the outcome
 //! is no longer what it was, or is gone.
 //!
+//! A process works on one commit of an upload at a time, and on a bounded number of all (`commits.rs`). They go
+//! on without their clients, but not when the process has to end: nothing is lost by leaving before the target
+//! is written.
+//!
 //! The copies that an attempt puts together have an object id of their own, unless it is the first: like the
 //! copies of a PUT they are named within the hour or never, which is what the sweep of the storage nodes
 //! counts on.
@@ -32,7 +36,9 @@
 mod abort;
 mod collector;
 mod commit;
+mod commits;
 mod create;
+mod delete;
 mod document;
 mod ledger;
 mod md5_chain;
@@ -44,6 +50,7 @@ mod state;
 mod upload_id;
 
 pub(crate) use collector::Collector;
+pub(crate) use commits::Commits;
 pub(crate) use routes::{UploadRoute, resolve};
 
 use libmanta::ObjectKey;
@@ -86,27 +93,18 @@ pub(crate) async fn handle(
         UploadRoute::HeadPart { upload, number } => {
             part::head(request, *upload, number, exchange).await
         }
-        UploadRoute::Delete { upload } => {
-            abort::before_delete(request, *upload).await?;
-            storage::handle(request, Verb::Delete, exchange, body).await
-        }
+        UploadRoute::DeletePart { upload } => delete::part(request, *upload, exchange, body).await,
+        UploadRoute::Delete { upload } => delete::directory(request, *upload, exchange).await,
     }
 }
 
 /// Uploads are their owner's and the operators' alone; no role opens them to a subuser.
 fn check_owner(request: &Request<'_>, route: &UploadRoute) -> Result<()> {
-    let depth = request.head.path.segments().count();
     let deletes = match route {
-        // Which of them get here says `routes.rs`.
-        UploadRoute::Tree(Verb::Delete) => depth > 2,
-        UploadRoute::Delete { .. } => true,
+        UploadRoute::Tree(_) => return Ok(()),
+        UploadRoute::DeletePart { .. } | UploadRoute::Delete { .. } => true,
         _ => false,
     };
-    if let UploadRoute::Tree(_) = route
-        && !deletes
-    {
-        return Ok(());
-    }
     let principal = request.principal();
     if principal.is_some_and(|caller| caller.user.is_some())
         && matches!(route, UploadRoute::PutPart { .. })

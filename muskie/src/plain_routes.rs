@@ -57,6 +57,7 @@ fn metrics(server: &Server) -> Reply {
     let mut text = String::with_capacity(16 << 10);
     server.metrics.render(&mut text);
     server.throttling.render(&mut text);
+    server.commits.render(&mut text);
     (server.extra_metrics)(&mut text);
     let mut reply = Reply::document(StatusCode::OK, "text/plain; version=0.0.4", text);
     reply.set(

@@ -34,7 +34,7 @@ use crate::handler::{self, Admission, Origin};
 use crate::health::Health;
 use crate::listener::{Door, Listener};
 use crate::metrics::Metrics;
-use crate::multipart::Collector;
+use crate::multipart::{Collector, Commits};
 use crate::throttle::{Throttle, Throttling};
 use crate::tls::Tls;
 use crate::transport::Transport;
@@ -140,8 +140,9 @@ impl Handle {
         }
     }
 
-    /// Stops accepting, lets requests in flight end within `Config::shutdown_grace`, cuts the rest, and
-    /// waits for writes that were already under way. Harmless when repeated.
+    /// Stops accepting, lets requests in flight, and changes whose clients have left, end within
+    /// `Config::shutdown_grace`, cuts the rest, and waits for writes that were already under way. Harmless when
+    /// repeated.
     pub async fn shutdown(&self) {
         let server = &self.server;
         server.draining.cancel();
@@ -151,13 +152,15 @@ impl Handle {
             }
         }
         server.connections.close();
+        let in_flight = async {
+            server.connections.wait().await;
+            server.writes.close();
+            server.writes.wait().await;
+        };
         let grace = server.config.shutdown_grace;
-        if tokio::time::timeout(grace, server.connections.wait())
-            .await
-            .is_err()
-        {
-            let left = server.connections.len();
-            tracing::warn!(connections = left, "requests cut at shutdown");
+        if tokio::time::timeout(grace, in_flight).await.is_err() {
+            let (left, changes) = (server.connections.len(), server.writes.len());
+            tracing::warn!(connections = left, changes, "requests cut at shutdown");
             server.killing.cancel();
             server.connections.wait().await;
         }
@@ -192,6 +195,7 @@ pub(crate) struct Server {
     pub(crate) throttling: Throttling,
     pub(crate) uploads: Uploads,
     pub(crate) health: Health,
+    pub(crate) commits: Commits,
     connection_permits: Arc<Semaphore>,
     refusal_permits: Arc<Semaphore>,
     connections: TaskTracker,
@@ -224,6 +228,7 @@ impl Server {
             throttling: Throttling::new(config.throttle.clone()),
             uploads: Uploads::new(&config),
             health: Health::default(),
+            commits: Commits::new(&config.multipart),
             connection_permits: Arc::new(Semaphore::new(descriptors::connections_max(&config))),
             refusal_permits: Arc::new(Semaphore::new(REFUSALS_MAX)),
             config,
@@ -244,6 +249,18 @@ impl Server {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
+    }
+
+    /// Runs what may be left half-way, unless the process cannot wait for it any longer: `ServiceUnavailable`.
+    pub(crate) async fn unless_killed<T>(
+        &self,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.killing.cancelled() => Err(Error::ServiceUnavailable),
+            done = work => done,
+        }
     }
 
     /// Runs a change to its end, also when the client hangs up and the request is dropped meanwhile.

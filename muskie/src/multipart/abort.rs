@@ -28,21 +28,8 @@ pub(crate) async fn handle(request: &Request<'_>, id: UploadId) -> Result<Reply>
     Err(Error::MultipartState(id.to_string(), "already committed"))
 }
 
-/// Before an operator takes the directory away nobody may put parts into it any more, or commit them. The
-/// collector then removes the records.
-pub(crate) async fn before_delete(request: &Request<'_>, id: UploadId) -> Result<()> {
-    let directory = request.parts_directory(id)?;
-    let seen = ledger::upload(&*request.server.moray, &directory).await?;
-    if seen.is_none_or(|seen| seen.upload.state != State::Created) {
-        return Ok(());
-    }
-    let server = request.server.clone();
-    let aborting = request.server.to_the_end(abort(server, directory));
-    aborting.await.map(drop)
-}
-
 /// False when it is, or is being, committed.
-async fn abort(server: Arc<Server>, directory: ObjectKey) -> Result<bool> {
+pub(super) async fn abort(server: Arc<Server>, directory: ObjectKey) -> Result<bool> {
     let moray = &*server.moray;
     for _ in 0..TURNS_MAX {
         let Some(seen) = ledger::upload(moray, &directory).await? else {

@@ -63,7 +63,17 @@ pub(crate) async fn handle(
         etags,
         roles,
     };
-    let done = server.to_the_end(commit.run()).await?;
+    let done = match commit.settled(&seen.upload.state)? {
+        Some(done) => done,
+        None => {
+            let leave = server.commits.enter(&commit.directory).await?;
+            let run = async move {
+                let _leave = leave;
+                commit.run().await
+            };
+            server.to_the_end(run).await?
+        }
+    };
     if let Some(replaced) = &done.replaced {
         exchange.object_id = replaced.after.object().map(|object| object.object_id);
         exchange.previous_object_id = replaced
@@ -155,39 +165,43 @@ impl Commit {
             let seen = seen.ok_or_else(|| Error::NotFound {
                 path: self.directory.as_str().to_owned(),
             })?;
-            match &seen.upload.state {
-                State::Created => {
-                    self.parts(&seen).await?;
-                    let state = State::Committing {
-                        parts: self.summary.clone(),
-                        refused: false,
-                    };
-                    let (gate, now) = (GateChange::Closes, self.server.clock.now());
-                    let closed = ledger::change(moray, &seen, state, gate, now).await?;
-                    // Of the record as it was: it may have been opened and closed again since.
-                    reserved = closed.then_some(seen.upload.object_id);
-                }
-                State::Committing { parts, .. } if *parts == self.summary => {
-                    let object_id = reserved.take().unwrap_or_else(ObjectId::random);
-                    if let Some(done) = self.put_together(&seen, object_id).await? {
-                        return Ok(done);
-                    }
-                }
-                State::Committed { parts, md5, .. } if *parts == self.summary => {
-                    return Ok(Done {
-                        md5: md5.clone(),
-                        replaced: None,
-                    });
-                }
-                State::Committing { .. } | State::Committed { .. } => {
-                    return Err(self.state("already has a commit in progress"));
-                }
-                State::Aborting | State::Aborted { .. } => {
-                    return Err(self.state("already aborted"));
+            if let Some(done) = self.settled(&seen.upload.state)? {
+                return Ok(done);
+            }
+            if seen.upload.state == State::Created {
+                self.parts(&seen).await?;
+                let state = State::Committing {
+                    parts: self.summary.clone(),
+                    refused: false,
+                };
+                let (gate, now) = (GateChange::Closes, self.server.clock.now());
+                let closed = ledger::change(moray, &seen, state, gate, now).await?;
+                // Of the record as it was: it may have been opened and closed again since.
+                reserved = closed.then_some(seen.upload.object_id);
+            } else {
+                let object_id = reserved.take().unwrap_or_else(ObjectId::random);
+                if let Some(done) = self.put_together(&seen, object_id).await? {
+                    return Ok(done);
                 }
             }
         }
         Err(Error::ServiceUnavailable)
+    }
+
+    /// What the state alone decides; `None` while there is something to do.
+    fn settled(&self, state: &State) -> Result<Option<Done>> {
+        match state {
+            State::Created => Ok(None),
+            State::Committing { parts, .. } if *parts == self.summary => Ok(None),
+            State::Committed { parts, md5, .. } if *parts == self.summary => Ok(Some(Done {
+                md5: md5.clone(),
+                replaced: None,
+            })),
+            State::Committing { .. } | State::Committed { .. } => {
+                Err(self.state("already has a commit in progress"))
+            }
+            State::Aborting | State::Aborted { .. } => Err(self.state("already aborted")),
+        }
     }
 
     fn state(&self, reason: &'static str) -> Error {
@@ -230,13 +244,16 @@ impl Commit {
             }
             Err(error) => return Err(error),
         };
-        let md5 = whole_md5(server, &parts).await?;
+        // Both take as long as the object is large, and may be left at any moment: no entry refers to what they
+        // make. From there on it is only metadata.
+        let md5 = server.unless_killed(whole_md5(server, &parts)).await?;
         if let Err(error) = self.check_md5(seen, &md5) {
             self.refused(seen).await?;
             return Err(error);
         }
         let entry = self.entry(seen, object_id, &parts, md5)?;
-        let made = assemble(server, seen, object_id, &parts).await?;
+        let assembling = assemble(server, seen, object_id, &parts);
+        let made = server.unless_killed(assembling).await?;
         let md5 = STANDARD.encode(md5);
         let also = ledger::commits(seen, self.summary.clone(), md5.clone(), etag);
         match put(server, entry, also).await {

@@ -47,6 +47,10 @@ pub(crate) enum UploadRoute {
         upload: UploadId,
         number: String,
     },
+    /// An operator takes a part away.
+    DeletePart {
+        upload: UploadId,
+    },
     /// An operator takes the directory away.
     Delete {
         upload: UploadId,
@@ -198,9 +202,10 @@ fn within(
             UploadOperation::HeadPart,
             part(|upload, number| UploadRoute::HeadPart { upload, number }),
         ),
-        Method::DELETE if deletes && upload.is_some() => {
-            (UploadOperation::Delete, UploadRoute::Tree(Verb::Delete))
-        }
+        Method::DELETE if deletes && upload.is_some() => (
+            UploadOperation::Delete,
+            route(|upload| UploadRoute::DeletePart { upload }),
+        ),
         _ => return Err(not_allowed(head, "HEAD, PUT")),
     })
 }

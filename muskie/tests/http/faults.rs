@@ -17,7 +17,7 @@ use crate::store::{Store, start, start_wrapped};
 
 /// What the nodes of a store do wrong, all of them or only the first two.
 #[derive(Debug, Default)]
-struct Faults {
+pub(crate) struct Faults {
     create: AtomicBool,
     write: AtomicBool,
     commit: AtomicBool,
@@ -28,8 +28,8 @@ struct Faults {
     read_at: AtomicU64,
     panic_on_open: AtomicBool,
     /// Opening waits as long as this is set.
-    hold_opens: AtomicBool,
-    opens_begun: AtomicU64,
+    pub(crate) hold_opens: AtomicBool,
+    pub(crate) opens_begun: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -184,7 +184,7 @@ async fn with_faults(reliable: &'static [&'static str]) -> (Store, Arc<Faults>) 
     with_faults_and(reliable, |_| {}).await
 }
 
-async fn with_faults_and(
+pub(crate) async fn with_faults_and(
     reliable: &'static [&'static str],
     configure: impl FnOnce(&mut muskie::Config),
 ) -> (Store, Arc<Faults>) {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use libmanta::moray::Buckets as _;
 use serde_json::json;
 
-use crate::client::Response;
+use crate::client::{Request, Response};
 use crate::store::{Door, Store, start_between};
 use crate::stumbling::{Stumble, StumblingMoray, StumblingShark, When};
-use crate::upload::{Upload, creation, md5_of};
+use crate::upload::{Upload, creation, md5_of, send_as};
 
 /// More calls than any request makes. A test that gets there has not seen the end of one.
 const CALLS_MAX: i64 = 60;
@@ -202,6 +202,28 @@ async fn an_abort_that_failed_anywhere_can_be_repeated_and_is_collected_anyway()
         }
         store.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_failed_anywhere_can_be_repeated() {
+    let (store, stumble) = stumbling().await;
+    let mut cases = Cases::new(&stumble);
+    while let Some(case) = cases.next() {
+        let upload = Upload::create(&store, "/alice/stor/x", json!({})).await;
+        let path = format!("{}?allowMpuDeletes=true", upload.directory);
+        let delete = || send_as(&store, &store.poseidon, Request::new("DELETE", &path));
+        let failed = cases.fails(delete()).await;
+        may_be_repeated(&failed, &case);
+        let again = delete().await;
+        assert!(
+            matches!(again.status, 204 | 404),
+            "{case}: {}",
+            again.text()
+        );
+        assert_eq!(upload.state(&store).await["result"], "aborted", "{case}");
+        nothing_is_left(&store, &[], &case).await;
+    }
+    store.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
