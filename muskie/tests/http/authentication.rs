@@ -6,18 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use libmanta::mahi::{Identity as _, Principal};
 
-use crate::client::{Request, Response, http_date};
-use crate::store::{Store, User, start, start_with};
+use crate::client::{Request, http_date};
+use crate::store::{User, start, start_with};
 
-async fn with_header(store: &Store, authorization: &str) -> Response {
-    let request = Request::new("GET", "/alice/stor").header("date", http_date(0));
-    request
-        .header("authorization", authorization)
-        .send(store.address)
-        .await
-}
-
-fn signature(user: &User, text: &str) -> String {
+pub(crate) fn signature(user: &User, text: &str) -> String {
     STANDARD.encode(
         user.key
             .sign(user.key.public().default_algorithm(), text.as_bytes())
@@ -26,70 +18,7 @@ fn signature(user: &User, text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn malformed_headers_are_named() {
-    let store = start().await;
-    let prefix = "Invalid Signature Authorization header: ";
-    for (header, message) in [
-        ("Signature", "Invalid Authorization header"),
-        (
-            "Signature algorithm=\"rsa-sha1\",signature=\"A\"",
-            &format!("{prefix}keyId was not specified"),
-        ),
-        (
-            "Signature keyId=\"/a/keys/b\",signature=\"A\"",
-            &format!("{prefix}algorithm was not specified"),
-        ),
-        (
-            "Signature keyId=\"/a/keys/b\",algorithm=\"rsa-sha1\"",
-            &format!("{prefix}signature was not specified"),
-        ),
-        (
-            "Signature keyId=\"/a/keys/b\",algorithm=\"rsa-md5\",signature=\"A\"",
-            &format!("{prefix}rsa-md5 is not supported"),
-        ),
-        (
-            "signature keyId=\"/a/keys/b\",algorithm=\"rsa-sha1\",signature=\"A\"",
-            &format!("{prefix}scheme was not \"Signature\""),
-        ),
-        (
-            "Signature keyId=\"/a/keys/b\",algorithm=\"rsa-sha1\",headers=\"date x-foo\",signature=\"A\"",
-            &format!("{prefix}x-foo was not in the request"),
-        ),
-    ] {
-        with_header(&store, header)
-            .await
-            .refused(400, "InvalidHeader", message)
-            .complete();
-    }
-    for (header, message) in [
-        ("Basic YTpi", "basic is not allowed (use 'signature')"),
-        ("Bearer x", "bearer is not allowed (use 'signature')"),
-    ] {
-        with_header(&store, header)
-            .await
-            .refused(403, "AuthorizationSchemeNotAllowed", message);
-    }
-    let hmac = "Signature keyId=\"/a/keys/b\",algorithm=\"hmac-sha256\",signature=\"A\"";
-    let refused = with_header(&store, hmac).await.is(401);
-    assert!(
-        refused
-            .text()
-            .contains("HMAC-SHA256 is not a supported signing algorithm")
-    );
-    let undated = Request::new("GET", "/alice/stor").header(
-        "authorization",
-        "Signature keyId=\"/a/keys/b\",algorithm=\"rsa-sha1\",signature=\"A\"",
-    );
-    let message = format!("{prefix}date was not in the request");
-    undated
-        .send(store.address)
-        .await
-        .refused(400, "InvalidHeader", &message);
-    store.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn strangers_and_forgeries_are_told_apart() {
+async fn keys_have_several_names() {
     let store = start().await;
     let address = store.address;
     let date = http_date(0);
@@ -112,40 +41,6 @@ async fn strangers_and_forgeries_are_told_apart() {
     get(format!("/%61lice/keys/{md5}"), "ED25519-SHA512", &good)
         .await
         .is(200);
-    let missing = get(format!("/nobody/keys/{md5}"), ed, &good).await;
-    missing.refused(403, "AccountDoesNotExist", "nobody does not exist");
-    let unknown = store.poseidon.key.public().md5_fingerprint();
-    for fingerprint in [unknown.as_str(), "MD5:x", "SHA256:AAAA", "nonsense"] {
-        let key = format!("/alice/keys/{fingerprint}");
-        let message = format!("{key} does not exist");
-        get(key, ed, &good)
-            .await
-            .refused(403, "KeyDoesNotExist", &message);
-    }
-    let user = get(format!("/alice/jo/keys/{md5}"), ed, &good).await;
-    user.refused(403, "UserDoesNotExist", "alice/jo does not exist");
-    for key_id in [
-        format!("alice/keys/{md5}"),
-        "/alice".into(),
-        format!("/alice/users/jo/keys/{md5}"),
-    ] {
-        let message = "the KeyId token you provided is invalid";
-        get(key_id, ed, &good)
-            .await
-            .refused(403, "InvalidKeyId", message);
-    }
-    let forged = signature(&store.poseidon, &format!("date: {date}"));
-    for (algorithm, signature) in [
-        (ed, forged.as_str()),
-        (ed, "AAAA"),
-        (ed, "not base64!"),
-        ("rsa-sha256", good.as_str()),
-        ("dsa-sha1", good.as_str()),
-    ] {
-        let refused = get(format!("/alice/keys/{md5}"), algorithm, signature).await;
-        let message = "The signature we calculated does not match the one you sent";
-        refused.refused(403, "InvalidSignature", message);
-    }
     store.stop().await;
 }
 
@@ -169,12 +64,7 @@ async fn dates_must_be_near_ours() {
         );
         assert!(text.contains("s was greater than 300s"), "{text}");
     }
-    let old = http_date(-700);
-    let message = format!("Date header {old} is too old");
-    get(old.clone())
-        .await
-        .refused(400, "RequestExpired", &message);
-    for nonsense in ["yesterday", "", "Sat, 99 Nov 2026 04:10:01 GMT"] {
+    for nonsense in ["", "Sat, 99 Nov 2026 04:10:01 GMT"] {
         let refused = get(nonsense.into()).await.is(400);
         assert!(
             refused.text().contains("InvalidHeader"),
@@ -182,14 +72,7 @@ async fn dates_must_be_near_ours() {
             refused.text()
         );
     }
-    let public = Request::new("GET", "/alice/public");
-    public
-        .clone()
-        .header("date", old.clone())
-        .send(store.address)
-        .await
-        .is(400);
-    public
+    Request::new("GET", "/alice/public")
         .header("date", "nonsense")
         .send(store.address)
         .await
@@ -373,21 +256,6 @@ async fn tokens_let_jobs_act() {
         let refused = by("GET", "/alice/stor/o", bad).await;
         refused.refused(403, "InvalidAuthenticationToken", message);
     }
-    store.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn roles_are_unknown() {
-    let store = start().await;
-    let role = |name: &str| Request::new("GET", "/alice/stor").header("role", name);
-    let refused = store.send(role("admins, x")).await;
-    refused.refused(409, "InvalidRole", "Role \"admins\" is invalid.");
-    store.send(role("*")).await.is(409);
-    store.send(role("")).await.is(200);
-    let tag = |path: &str, tag: &str| Request::new("PUT", path).header("role-tag", tag);
-    let refused = store.send(tag("/alice/stor/o", "r").body("x")).await;
-    refused.refused(409, "InvalidRoleTag", "Role tag \"r\" is invalid.");
-    store.send(tag("/alice/stor/o", "").body("x")).await.is(204);
     store.stop().await;
 }
 

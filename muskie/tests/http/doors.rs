@@ -254,29 +254,9 @@ async fn files_of_no_use_at_the_start_are_refused() {
 async fn where_everybody_may_listen_only_what_is_public_is_served() {
     let store = start_behind(Door::Insecure, |_| {}).await;
     let send = |request: Request| async move { request.send(store.address).await };
-    let message = "Manta requires a secure transport (SSL/TLS)";
-    for (method, path) in [
-        ("GET", "/alice"),
-        ("GET", "/alice/stor/o"),
-        ("HEAD", "/alice/stor/o"),
-        ("PUT", "/alice/public/o"),
-        ("DELETE", "/alice/public/o"),
-        ("GET", "/alice/jobs"),
-        ("POST", "/alice/jobs"),
-        ("GET", "/metrics"),
-        ("GET", "/alice/stor/public"),
-    ] {
-        for request in [
-            Request::new(method, path),
-            Request::new(method, path).signed_by(&store.alice),
-        ] {
-            let answer = send(request).await;
-            if method == "HEAD" {
-                answer.is(403);
-            } else {
-                answer.refused(403, "SecureTransportRequired", message);
-            }
-        }
+    let head = Request::new("HEAD", "/alice/stor/o");
+    for request in [head.clone(), head.signed_by(&store.alice)] {
+        send(request).await.is(403);
     }
     // These show nothing new to anybody.
     for (method, path, status) in [

@@ -49,18 +49,6 @@ async fn making_a_job_takes_a_role_for_it_and_for_its_outputs() {
     for (role, status, code, message) in [
         ("outputs", 403, "NoMatchingRoleTag", no_tag),
         ("lister, outputs", 403, "AuthorizationFailed", denied),
-        (
-            "creator",
-            403,
-            "MissingPermission",
-            "missing role allowing putobject",
-        ),
-        (
-            "creator, objects",
-            403,
-            "MissingPermission",
-            "missing role allowing putdirectory",
-        ),
     ] {
         let refused = send(&store, &jo, "POST", "/alice/jobs", role).await;
         refused.refused(status, code, message);

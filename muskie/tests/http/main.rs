@@ -33,6 +33,7 @@ mod objects;
 mod observability;
 mod presigned;
 mod ranges;
+mod refusals;
 mod rights;
 mod role_tags;
 mod surface;

@@ -170,22 +170,3 @@ async fn a_token_keeps_its_roles_and_loses_what_its_maker_loses() {
         .refused(403, "AccountBlocked", "poseidon is not an active account");
     store.stop().await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn delegated_tokens_are_not_known_here() {
-    let store = start().await;
-    store.put("/alice/public/o", "x").await.is(204);
-    let delegated = Request::new("GET", "/alice/public/o").header("x-auth-token", "{}");
-    delegated.send(store.address).await.refused(
-        401,
-        "AuthorizationRequired",
-        "Authorization is required",
-    );
-    let signed = store.send(delegated).await;
-    signed.refused(
-        403,
-        "InvalidHttpAuthenticationToken",
-        "Invalid HTTP Auth Token",
-    );
-    store.stop().await;
-}
