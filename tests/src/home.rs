@@ -88,6 +88,14 @@ impl Home {
         Ok(command)
     }
 
+    /// A script that may `require('manta')`, the library of the npm package.
+    pub fn node(&self, script: &str) -> Result<Command> {
+        let modules = binary::clients()?.join("npm/node_modules");
+        let mut command = self.command("node");
+        command.args(["-e", script]).env("NODE_PATH", modules);
+        Ok(command)
+    }
+
     /// What compares a store with the document of its API.
     pub fn schemathesis(&self) -> Result<Command> {
         Ok(self.command(binary::clients()?.join("schemathesis/bin/schemathesis")))

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use tests::signed_url::SignedUrl;
 use tests::{Client, Launch, Request, Response, Signer, Store};
 
+use crate::said::said;
+
 fn store() -> Result<Store> {
     Launch::new()
         .setting("surface = \"manta2\"")
@@ -366,5 +368,34 @@ fn signed_urls_for_get_head_put_options_and_escaped_paths() -> Result<()> {
             ensure!(server.split('/').next() == Some("Manta"), "{server}");
         }
     }
+    store.finish()
+}
+
+/// With the client that this store brings: it says what is wrong, and nothing else happens.
+#[test]
+fn jm_changed_or_missing_key_fails_cleanly() -> Result<()> {
+    let store = store()?;
+    let home = store.user()?;
+    let path = tagged(&store, "stor/o", "")?;
+    let fails = |command: &mut std::process::Command, why: &str| {
+        let said = said(command)?;
+        ensure!(said.code == Some(1) && said.stdout.is_empty(), "{said:?}");
+        let told = said.stderr;
+        ensure!(told.starts_with("mget: ") && told.contains(why), "{told}");
+        anyhow::Ok(())
+    };
+    // Of an account that knows nothing of this one.
+    store.add_account("jack")?;
+    let changed = store.scratch().join("jack");
+    let changed = changed.to_str().context("a path")?;
+    let mut mget = home.own("mget");
+    mget.env_remove("MANTA_KEY_ID")
+        .env("MANTA_KEY_FILE", changed);
+    fails(mget.arg(&path), "KeyDoesNotExist")?;
+    std::fs::remove_dir_all(home.path().join(".ssh"))?;
+    fails(home.own("mget").arg(&path), ".ssh")?;
+    let anonymous = store.anonymous().get(&path)?;
+    anonymous.expect_error(403, "AuthorizationFailed")?;
+    ensure!(store.client()?.get(&path)?.expect(200)?.text() == "x");
     store.finish()
 }

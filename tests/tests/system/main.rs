@@ -2,8 +2,10 @@
 
 mod adm_roles;
 mod bad_input;
+mod behaviours;
 mod behaviours_access;
 mod behaviours_cors;
+mod behaviours_jobs;
 mod commands_metadata;
 mod commands_names;
 mod commands_trees;
@@ -20,6 +22,7 @@ mod msync;
 mod not_root;
 mod npm;
 mod npm_and_own;
+mod npm_library;
 mod npm_uploads;
 mod on_disk;
 mod own_commands;

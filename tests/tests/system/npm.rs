@@ -261,6 +261,14 @@ fn a_job_from_map_to_reduce() -> Result<()> {
         String::from_utf8_lossy(&failed.stderr).contains("had 1 error"),
         "{failed:?}"
     );
+    store.finish()
+}
+
+/// A line of rest-api.md section 15.7.
+#[test]
+fn nm_mjob_create_close_or_prints_hello() -> Result<()> {
+    let store = Launch::new().setting("jobs.zones = 1").start()?;
+    let home = store.user()?;
     let echo = outcome(
         home.npm("mjob")?
             .args(["create", "--close", "-or", "echo hello"]),

@@ -2,7 +2,6 @@
 //! The line (nm) of rest-api.md section 15.4.
 
 use std::fs;
-use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -117,7 +116,7 @@ fn nm_mmpu_flow_with_parts_of_5_mib() -> Result<()> {
 }
 
 const LIBRARY: &str = r#"
-var manta = require(process.argv[2]);
+var manta = require('manta');
 var stream = require('stream');
 var account = process.env.MANTA_USER;
 var client = manta.createClient({
@@ -175,14 +174,7 @@ client.createUpload('/' + account + '/stor/library', options, function (err, upl
 fn nm_library_flow_with_parts_of_5_mib() -> Result<()> {
     let store = Store::launch()?;
     let home = store.user()?;
-    let script = home.path().join("uploads.js");
-    fs::write(&script, LIBRARY)?;
-    // Where its commands are, the library is too.
-    let mmpu = home.npm("mmpu")?;
-    let script_of_mmpu = mmpu.get_args().next().map(Path::new);
-    let library = script_of_mmpu.and_then(|path| path.ancestors().nth(2));
-    let library = library.context("the library is above its commands")?;
-    let said = run(home.command("node").arg(&script).arg(library))?;
+    let said = run(&mut home.node(LIBRARY)?)?;
     ensure!(said.trim_end() == "done", "{said}");
     store.finish()
 }
