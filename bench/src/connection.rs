@@ -149,12 +149,12 @@ impl Connection {
             .write_all(&self.output)
             .await
             .context("send a request")?;
-        self.receive()
+        self.receive(request.method == "HEAD")
             .await
             .with_context(|| format!("{} {}", request.method, request.target))
     }
 
-    async fn receive(&mut self) -> Result<Answer<'_>> {
+    async fn receive(&mut self, to_head: bool) -> Result<Answer<'_>> {
         self.filled = 0;
         let mut searched = 0;
         let end = loop {
@@ -171,6 +171,7 @@ impl Connection {
         };
         let head = Head::parse(&self.input[..end])?;
         let body = match head.framing {
+            _ if to_head => end..end,
             Framing::Empty => end..end,
             Framing::Length(length) => {
                 self.fill_to(end + length).await?;
@@ -272,7 +273,7 @@ pub(crate) enum Framing {
 }
 
 impl Head {
-    /// Reads a head, the empty line included, of the answer to a request that was not HEAD.
+    /// Reads a head, the empty line included, of an answer. What it says of the body is not true of one to HEAD.
     pub(crate) fn parse(head: &[u8]) -> Result<Self> {
         let status = head
             .strip_prefix(b"HTTP/1.1 ")
@@ -370,7 +371,7 @@ mod tests {
             .write_all(b"GET / HTTP/1.1\r\n\r\n")
             .await?;
         let answer = connection
-            .receive()
+            .receive(false)
             .await
             .map(|answer| (answer.status, answer.body.to_vec()));
         server.join().expect("the server ends")?;
