@@ -4,8 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use uuid::Uuid;
 
-use crate::{Entry, Timestamp};
+use crate::{Entry, EntryKind, ObjectId, Timestamp};
 
 /// The preconditions of one request. The default has none and always holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +15,39 @@ pub struct Condition {
     pub if_none_match: Option<EtagList>,
     pub if_modified_since: Option<Timestamp>,
     pub if_unmodified_since: Option<Timestamp>,
+    /// Nothing that a request says: what its rights were decided on. `None` where they depend on nothing.
+    pub judged: Option<Judged>,
+}
+
+/// An entry as far as rights to it, and to what it names, depend on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Judged {
+    Missing,
+    Directory {
+        roles: Vec<Uuid>,
+    },
+    Object {
+        object_id: ObjectId,
+        roles: Vec<Uuid>,
+    },
+}
+
+impl Judged {
+    /// What is judged when this is what is there.
+    #[must_use]
+    pub fn of(entry: Option<&Entry>) -> Self {
+        let Some(entry) = entry else {
+            return Self::Missing;
+        };
+        let roles = entry.roles.clone();
+        match &entry.kind {
+            EntryKind::Directory => Self::Directory { roles },
+            EntryKind::Object(object) => Self::Object {
+                object_id: object.object_id,
+                roles,
+            },
+        }
+    }
 }
 
 /// A comma-separated list of entity tags, as sent.
@@ -50,6 +84,9 @@ pub enum PreconditionFailed {
     NotModified { at: String, since: String },
     #[error("object was modified at '{at}'; if-unmodified-since '{since}'")]
     Modified { at: String, since: String },
+    /// Whoever asks has to decide about rights once more.
+    #[error("the entry is not the one that rights were decided on")]
+    Judged,
 }
 
 impl Condition {
@@ -59,9 +96,15 @@ impl Condition {
         *self == Self::default()
     }
 
-    /// Compares with the entry as it is now. A directory is never compared; a missing entry has the etag
-    /// `""`, so that `If-Match: *` passes on a new name, and passes both dates.
+    /// Compares with the entry as it is now, first with what was judged. A directory is not compared with
+    /// anything else; a missing entry has the etag `""`, so that `If-Match: *` passes on a new name, and passes
+    /// both dates.
     pub fn check(&self, current: Option<&Entry>) -> Result<(), PreconditionFailed> {
+        if let Some(judged) = &self.judged
+            && *judged != Judged::of(current)
+        {
+            return Err(PreconditionFailed::Judged);
+        }
         if current.is_some_and(Entry::is_directory) {
             return Ok(());
         }
@@ -182,6 +225,47 @@ mod tests {
         };
         assert_eq!(create_only.check(None), Ok(()));
         assert!(create_only.check(Some(&entry())).is_err());
+    }
+
+    #[test]
+    fn what_was_judged_is_an_object_with_its_roles_or_a_directory_with_its_own() {
+        let object = entry();
+        let tagged = Entry {
+            roles: vec![Uuid::from_u128(1)],
+            ..object.clone()
+        };
+        let directory = Entry {
+            kind: EntryKind::Directory,
+            ..object.clone()
+        };
+        let other = Entry {
+            key: object.key.clone(),
+            ..entry()
+        };
+        let all = [
+            None,
+            Some(&object),
+            Some(&tagged),
+            Some(&directory),
+            Some(&other),
+        ];
+        for (n, judged) in all.into_iter().enumerate() {
+            let condition = Condition {
+                judged: Some(Judged::of(judged)),
+                // Says nothing of a directory, and is asked later.
+                if_none_match: tags("*"),
+                ..Condition::default()
+            };
+            for (m, current) in all.into_iter().enumerate() {
+                let checked = condition.check(current);
+                assert_eq!(checked == Err(PreconditionFailed::Judged), n != m);
+            }
+        }
+        let renamed = Entry {
+            headers: vec![("m-x".into(), "y".into())],
+            ..tagged.clone()
+        };
+        assert_eq!(Judged::of(Some(&renamed)), Judged::of(Some(&tagged)));
     }
 
     #[test]

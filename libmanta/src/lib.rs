@@ -21,7 +21,7 @@ pub mod triton;
 
 pub use account::{Account, Login, User};
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use condition::{Condition, EtagList, PreconditionFailed};
+pub use condition::{Condition, EtagList, Judged, PreconditionFailed};
 pub use entry::{Entry, EntryKind, Object};
 pub use ids::{AccountId, JobId, ObjectId, StorageId, TaskId, UserId};
 pub use object_key::{AREAS, InvalidKey, NAME_BYTES_MAX, ObjectKey, PATH_BYTES_MAX, Root};

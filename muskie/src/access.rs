@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use libmanta::mahi::{self, Conditions, Context, Denied, Held, Resource};
-use libmanta::{Account, Entry, ObjectKey, Timestamp};
+use libmanta::{Account, Entry, Judged, ObjectKey, Timestamp};
 use uuid::Uuid;
 
 use crate::errors::{Error, Result};
@@ -16,6 +16,9 @@ use crate::exchange::Head;
 use crate::operation::{Operation, Verb};
 use crate::roles::{ANONYMOUS, Caller};
 use crate::storage::{Request, Target};
+
+/// How often a request is decided upon, each time because others have changed what it was decided on before.
+pub(crate) const DECISIONS_MAX: usize = 8;
 
 /// What somebody wants with one thing.
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +121,11 @@ impl Request<'_> {
         })
     }
 
+    /// What the rights in that tree depended on, for whoever changes something there: it must still be so then.
+    pub(crate) fn judged(&self, owner: &Account, entry: Option<&Entry>) -> Option<Judged> {
+        (!self.has_all_rights(owner)).then(|| Judged::of(entry))
+    }
+
     /// Refuses with the error that the client sees.
     pub(crate) async fn check(&self, wanted: Wanted<'_>) -> Result<()> {
         let denied = match self.decide(wanted).await? {
@@ -216,6 +224,11 @@ impl Judge {
             false => "deleteobject",
         };
         self.may(action, entry)
+    }
+
+    /// What that depended on.
+    pub(crate) fn judged(&self, entry: &Entry) -> Option<Judged> {
+        (!self.has_all_rights).then(|| Judged::of(Some(entry)))
     }
 
     fn may(&self, action: &str, entry: &Entry) -> bool {

@@ -15,6 +15,7 @@ pub(crate) fn parse(headers: &HeaderMap) -> Condition {
         if_none_match: latin1::get(headers, IF_NONE_MATCH).map(EtagList),
         if_modified_since: date(IF_MODIFIED_SINCE),
         if_unmodified_since: date(IF_UNMODIFIED_SINCE),
+        judged: None,
     }
 }
 
@@ -29,8 +30,8 @@ pub(crate) fn on_read(failed: PreconditionFailed) -> OnRead {
         PreconditionFailed::NoneMatch { .. } | PreconditionFailed::NotModified { .. } => {
             OnRead::NotModified
         }
-        PreconditionFailed::Match { .. } | PreconditionFailed::Modified { .. } => {
-            OnRead::Refused(Error::Precondition(failed))
-        }
+        PreconditionFailed::Match { .. }
+        | PreconditionFailed::Modified { .. }
+        | PreconditionFailed::Judged => OnRead::Refused(Error::Precondition(failed)),
     }
 }

@@ -179,6 +179,8 @@ pub(crate) enum Error {
     RequestExpired {
         date: String,
     },
+    /// What they were decided on is no longer there. Decided again a few times before anybody is told.
+    RightsOutdated,
     RootDirectory {
         method: String,
         path: String,
@@ -523,7 +525,7 @@ impl Error {
                 "SecureTransportRequired",
                 "Manta requires a secure transport (SSL/TLS)",
             ),
-            Self::ServiceUnavailable => A::new(
+            Self::RightsOutdated | Self::ServiceUnavailable => A::new(
                 503,
                 "ServiceUnavailable",
                 "manta is unable to serve this request",

@@ -58,14 +58,17 @@ pub(crate) async fn handle(
     // First, because the client decides how long it takes, and what is checked below must still be so.
     body.discard().await?;
     let source = Source::find(request, old_name).await?;
-    let source_condition = conditions::parse(&head.headers);
+    let mut source_condition = conditions::parse(&head.headers);
     source_condition
         .check(Some(&source.entry))
         .map_err(Error::Precondition)?;
-    let target_condition = target_condition(&head.headers);
+    let mut target_condition = target_condition(&head.headers);
     target_condition
         .check(target.entry.as_ref())
         .map_err(Error::Precondition)?;
+    // Or somebody who may have the one object gets another one that was put in its place just now.
+    source_condition.judged = request.judged(&source.owner, Some(&source.entry));
+    target_condition.judged = request.judged(&request.owner, target.entry.as_ref());
     let tags = roles::tags(request)?;
     let moray = request.server.moray.clone();
     let directory_entries_max = request.server.config.directory_entries_max;
@@ -133,6 +136,7 @@ fn target_condition(headers: &HeaderMap) -> Condition {
 /// The object that `Location` names.
 struct Source {
     location: String,
+    owner: Arc<Account>,
     key: ObjectKey,
     entry: Entry,
 }
@@ -174,6 +178,7 @@ impl Source {
         }
         Ok(Self {
             location,
+            owner,
             key,
             entry,
         })

@@ -7,6 +7,7 @@ use libmanta::mahi::Principal;
 use libmanta::moray::{Lookup, Parent};
 use libmanta::{Account, Entry, ObjectKey, Root};
 
+use crate::access::DECISIONS_MAX;
 use crate::cors;
 use crate::directories;
 use crate::errors::{Error, Result};
@@ -75,6 +76,23 @@ impl Request<'_> {
 }
 
 pub(crate) async fn handle(
+    request: &Request<'_>,
+    verb: Verb,
+    exchange: &mut Exchange,
+    body: &mut RequestBody,
+) -> Result<Reply> {
+    for _ in 1..DECISIONS_MAX {
+        match decide(request, verb, exchange, body).await {
+            Err(Error::RightsOutdated) => {}
+            decided => return decided,
+        }
+    }
+    decide(request, verb, exchange, body).await
+}
+
+/// Looks, and does what may be done with what is there. `RightsOutdated` when it is no longer what was seen;
+/// then nothing has changed, and nothing but what does not matter was read of the body.
+async fn decide(
     request: &Request<'_>,
     verb: Verb,
     exchange: &mut Exchange,

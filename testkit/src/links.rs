@@ -11,7 +11,10 @@ use libmanta::moray::links::{AuditCursor, Link, Rename};
 use libmanta::moray::{
     DIRECTORY_ENTRIES_MAX, Deleted, LogCursor, Moray, NamespaceError, Parent, Update,
 };
-use libmanta::{AccountId, Condition, Entry, EtagList, ObjectId, ObjectKey, StorageId, Timestamp};
+use libmanta::{
+    AccountId, Condition, Entry, EtagList, Judged, ObjectId, ObjectKey, PreconditionFailed,
+    StorageId, Timestamp,
+};
 use uuid::Uuid;
 
 use crate::moray::{key, listing, mkdir, object, put};
@@ -28,6 +31,7 @@ pub async fn conforms(moray: &dyn Moray) {
         pinned_names_are_written_like_others(moray).await;
         what_is_refused_changes_nothing(moray).await;
         conditions_are_those_of_both_names(moray).await;
+        what_was_judged_is_what_is_transferred(moray).await;
         an_object_goes_round(moray).await;
     }
     many_names_share_an_object(moray).await;
@@ -492,6 +496,77 @@ pub async fn conditions_are_those_of_both_names(moray: &dyn Moray) {
         remove(moray, name).await.expect("remove");
     }
     all_gone(moray, &[&entry, &other, &created.after]).await;
+}
+
+pub async fn what_was_judged_is_what_is_transferred(moray: &dyn Moray) {
+    let (a, b) = two_directories(moray).await;
+    let (source, target) = (child(&a, "x"), child(&b, "y"));
+    let (entry, other) = (put_at(moray, &source).await, put_at(moray, &target).await);
+    let judged = |entry: Option<&Entry>| Condition {
+        judged: Some(Judged::of(entry)),
+        ..Condition::default()
+    };
+    let tagged = Entry {
+        roles: vec![Uuid::from_u128(1)],
+        ..entry.clone()
+    };
+    let outdated = NamespaceError::Precondition(PreconditionFailed::Judged);
+    for (of_source, of_target) in [
+        (judged(Some(&other)), Condition::default()),
+        (judged(Some(&tagged)), Condition::default()),
+        (judged(Some(&entry)), judged(Some(&entry))),
+        (judged(Some(&entry)), judged(None)),
+    ] {
+        let linked = moray
+            .link(Link {
+                source_condition: of_source.clone(),
+                target_condition: of_target.clone(),
+                ..link(&source, &target)
+            })
+            .await;
+        assert_eq!(linked, Err(outdated.clone()));
+        let renamed = moray
+            .rename(Rename {
+                source_condition: of_source,
+                target_condition: of_target,
+                ..rename(&source, &target)
+            })
+            .await;
+        assert_eq!(renamed, Err(outdated.clone()));
+    }
+    tidy(moray).await;
+    assert_eq!(at(moray, &source).await, Some(entry.clone()));
+    assert_eq!(at(moray, &target).await, Some(other.clone()));
+    let fresh = child(&b, "fresh");
+    moray
+        .link(Link {
+            source_condition: judged(Some(&entry)),
+            target_condition: judged(None),
+            ..link(&source, &fresh)
+        })
+        .await
+        .expect("link");
+    // Also of a name that shares its object.
+    let removed = moray.remove_object(&fresh, &judged(Some(&other))).await;
+    assert_eq!(removed, Err(outdated));
+    let linked = at(moray, &fresh).await;
+    moray
+        .rename(Rename {
+            source_condition: judged(linked.as_ref()),
+            target_condition: judged(Some(&other)),
+            ..rename(&fresh, &target)
+        })
+        .await
+        .expect("rename");
+    let now = at(moray, &target).await;
+    for (name, condition) in [
+        (&source, judged(Some(&entry))),
+        (&target, judged(now.as_ref())),
+    ] {
+        let removed = moray.remove_object(name, &condition).await;
+        removed.expect("remove");
+    }
+    all_gone(moray, &[&entry, &other]).await;
 }
 
 pub async fn an_object_goes_round(moray: &dyn Moray) {

@@ -1,5 +1,6 @@
 //! What the errors of the ports mean to the client. What it is not told is logged here.
 
+use libmanta::PreconditionFailed;
 use libmanta::mahi::IdentityError;
 use libmanta::marlin::JobError;
 use libmanta::moray::{MorayError, NamespaceError};
@@ -37,6 +38,7 @@ impl Error {
                 method: method.to_owned(),
                 path: text(),
             },
+            NamespaceError::Precondition(PreconditionFailed::Judged) => Self::RightsOutdated,
             NamespaceError::Precondition(why) => Self::Precondition(why),
             // Whoever writes a record with an entry settles this first; what is left is a lost race.
             NamespaceError::AlsoConflict => Self::ServiceUnavailable,

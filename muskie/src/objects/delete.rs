@@ -14,10 +14,11 @@ pub(crate) async fn handle(
     exchange: &mut Exchange,
 ) -> Result<Reply> {
     let head = request.head.clone();
-    let condition = conditions::parse(&head.headers);
+    let mut condition = conditions::parse(&head.headers);
     condition
         .check(target.entry.as_ref())
         .map_err(Error::Precondition)?;
+    condition.judged = request.judged(&request.owner, target.entry.as_ref());
     let moray = request.server.moray.clone();
     let removed = request
         .server

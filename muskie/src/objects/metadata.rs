@@ -42,10 +42,14 @@ pub(crate) async fn handle(
             path: request.path(),
         });
     }
-    let condition = conditions::parse(&head.headers);
+    let mut condition = conditions::parse(&head.headers);
     condition
         .check(target.entry.as_ref())
         .map_err(Error::Precondition)?;
+    // A root that was never written to has no roles; whoever writes it first decides for all who come later.
+    if let Some(entry) = &target.entry {
+        condition.judged = request.judged(&request.owner, Some(entry));
+    }
     let tags = roles::tags(request)?;
     stored_headers::check_lengths(&head.headers)?;
     body.discard().await?;

@@ -2,7 +2,8 @@
 //!
 //! Lines of JSON: `progress` with what has been removed so far, `error` for what was refused or failed, and
 //! at last `end`. An answer without `end` stopped half-way, because the client left or the store was cut;
-//! asking again goes on. What others put into the tree meanwhile is removed like the rest, as by `rm -r`.
+//! asking again goes on. What others put into the tree meanwhile is removed like the rest, as by `rm -r`, but
+//! nothing on the rights to something else that was there before.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,9 +14,10 @@ use futures_util::StreamExt as _;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use libmanta::moray::{List, NamespaceError, Only, Order};
-use libmanta::{Condition, Entry, ObjectKey};
+use libmanta::{Condition, Entry, ObjectKey, PreconditionFailed};
 
 use super::list::path_of;
+use crate::access::{DECISIONS_MAX, Judge};
 use crate::errors::{Error, Result};
 use crate::exchange::Exchange;
 use crate::json;
@@ -49,10 +51,10 @@ pub(crate) async fn handle(
         });
     }
     exchange.found(target.entry.as_ref());
-    let judge = request.judge(&request.owner).await?;
+    let judge = Arc::new(request.judge(&request.owner).await?);
     let removal = Removal {
         server: request.server.clone(),
-        rights: Box::new(move |entry| judge.may_remove(entry)),
+        judge,
         login: request.owner.login.to_string(),
         frames: vec![Frame::new(target.key)],
         objects: 0,
@@ -108,7 +110,7 @@ enum State {
 
 struct Removal {
     server: Arc<Server>,
-    rights: Box<dyn Fn(&Entry) -> bool + Send + Sync>,
+    judge: Arc<Judge>,
     login: String,
     frames: Vec<Frame>,
     objects: u64,
@@ -180,35 +182,32 @@ impl Removal {
             Some(last) if page.len() == PAGE => Stage::Objects(super::after(last.key.name())),
             _ => Stage::Directories(String::new()),
         };
-        let (ours, others): (Vec<_>, Vec<_>) =
-            page.into_iter().partition(|entry| (self.rights)(entry));
-        for entry in &others {
-            self.refused(out, &entry.key);
-        }
-        let server = self.server.clone();
-        let mut removed = futures_util::stream::iter(ours)
-            .map(|entry| remove_object(server.clone(), entry.key))
+        let (server, judge) = (self.server.clone(), self.judge.clone());
+        let mut removed = futures_util::stream::iter(page)
+            .map(|entry| remove_object(server.clone(), judge.clone(), entry))
             .buffer_unordered(AT_ONCE);
-        let mut failed = Vec::new();
-        while let Some((key, result)) = removed.next().await {
-            match result {
-                Ok(Some(entry)) => {
-                    let size_bytes = entry.object().map_or(0, |object| object.size_bytes);
+        let mut kept = false;
+        while let Some((key, fate)) = removed.next().await {
+            match fate {
+                Fate::Removed(size_bytes) => {
                     let metrics = &self.server.metrics;
                     metrics.deleted_objects.fetch_add(1, Relaxed);
                     metrics.deleted_bytes.fetch_add(size_bytes, Relaxed);
                     self.objects += 1;
                 }
-                Ok(None) => {}
-                Err(error) => failed.push((key, error)),
+                Fate::Gone => {}
+                Fate::Refused => {
+                    kept = true;
+                    self.refused(out, &key);
+                }
+                Fate::Failed(error) => {
+                    kept = true;
+                    self.error(out, &key, &error);
+                }
             }
         }
-        drop(removed);
-        for (key, error) in &failed {
-            self.error(out, key, error);
-        }
         if let Some(frame) = self.frames.last_mut() {
-            frame.keeps_something |= !(failed.is_empty() && others.is_empty());
+            frame.keeps_something |= kept;
             frame.stage = next;
         }
         Ok(())
@@ -224,7 +223,7 @@ impl Removal {
         let found = self.page(&directory, from, 1, Only::Directories).await;
         let found = found.map_err(|error| (directory.clone(), error))?;
         if let Some(child) = found.into_iter().next() {
-            let may = (self.rights)(&child);
+            let may = self.judge.may_remove(&child);
             if !may {
                 self.refused(out, &child.key);
             }
@@ -307,7 +306,7 @@ impl Removal {
         let path = path_of(&self.login, key);
         let code = match error {
             NamespaceError::NotEmpty => "DirectoryNotEmpty",
-            NamespaceError::Moray(_) => "ServiceUnavailable",
+            NamespaceError::Moray(_) | NamespaceError::Precondition(_) => "ServiceUnavailable",
             _ => "InternalError",
         };
         self.line(out, &path, code, &error.to_string());
@@ -341,21 +340,53 @@ impl Removal {
     }
 }
 
-/// `None` when it is gone, or a directory, by now.
-async fn remove_object(
-    server: Arc<Server>,
-    key: ObjectKey,
-) -> (
-    ObjectKey,
-    std::result::Result<Option<Entry>, NamespaceError>,
-) {
-    let anything = Condition::default();
-    let result = match patiently(|| server.moray.remove_object(&key, &anything)).await {
-        Ok(entry) => Ok(Some(entry)),
-        Err(NamespaceError::NotFound | NamespaceError::IsDirectory) => Ok(None),
-        Err(error) => Err(error),
-    };
-    (key, result)
+/// What became of an object that was listed.
+enum Fate {
+    /// With so many bytes.
+    Removed(u64),
+    /// By somebody else, or it is a directory by now.
+    Gone,
+    Refused,
+    Failed(NamespaceError),
+}
+
+async fn remove_object(server: Arc<Server>, judge: Arc<Judge>, listed: Entry) -> (ObjectKey, Fate) {
+    let key = listed.key.clone();
+    let fate = remove_judged(&server, &judge, listed).await;
+    (key, fate.unwrap_or_else(Fate::Failed))
+}
+
+/// Removes what has the name, which may be something else than what was listed: then it is judged again.
+async fn remove_judged(
+    server: &Server,
+    judge: &Judge,
+    listed: Entry,
+) -> std::result::Result<Fate, NamespaceError> {
+    let mut entry = listed;
+    for _ in 0..DECISIONS_MAX {
+        if !judge.may_remove(&entry) {
+            return Ok(Fate::Refused);
+        }
+        let condition = Condition {
+            judged: judge.judged(&entry),
+            ..Condition::default()
+        };
+        match patiently(|| server.moray.remove_object(&entry.key, &condition)).await {
+            Ok(removed) => {
+                let object = removed.object();
+                return Ok(Fate::Removed(object.map_or(0, |object| object.size_bytes)));
+            }
+            Err(NamespaceError::NotFound | NamespaceError::IsDirectory) => return Ok(Fate::Gone),
+            Err(NamespaceError::Precondition(PreconditionFailed::Judged)) => {}
+            Err(error) => return Err(error),
+        }
+        let now = patiently(async || Ok(server.moray.lookup(&entry.key).await?)).await?;
+        match now.entry {
+            Some(now) if !now.is_directory() => entry = now,
+            _ => return Ok(Fate::Gone),
+        }
+    }
+    Err(PreconditionFailed::Judged.into())
 }
 
 /// Repeats a call that the metadata tier could not answer. Each may be: what is gone stays gone.

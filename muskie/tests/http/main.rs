@@ -31,6 +31,7 @@ mod multipart_deletes;
 mod multipart_races;
 mod objects;
 mod observability;
+mod overtaken;
 mod presigned;
 mod ranges;
 mod refusals;

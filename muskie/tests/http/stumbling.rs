@@ -2,11 +2,14 @@
 //! To a request the second is what a crash of the other side is, and to the next request both are what a crash
 //! of this one is.
 
+use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use libmanta::mako::{
     Capacity, CopyReader, CopyWriter, LocalCopies, Segment, Shark, SharkError, SizeHint, StoredCopy,
 };
@@ -21,9 +24,20 @@ use libmanta::{AccountId, Condition, Entry, ObjectId, ObjectKey, StorageId, Time
 /// Where to stumble. Nowhere, until told.
 #[derive(Debug, Default)]
 pub(crate) struct Stumble {
+    overtaker: Overtaker,
     armed: AtomicBool,
     calls_left: AtomicI64,
     afterwards: AtomicBool,
+}
+
+/// What others do just before the next change of an object that is there already.
+#[derive(Default)]
+struct Overtaker(Mutex<Option<BoxFuture<'static, ()>>>);
+
+impl fmt::Debug for Overtaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Overtaker")
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +52,23 @@ impl Stumble {
         self.calls_left.store(calls, Ordering::SeqCst);
         self.afterwards.store(when == When::After, Ordering::SeqCst);
         self.armed.store(true, Ordering::SeqCst);
+    }
+
+    /// The next link, rename, removal or update of an object comes after `with`.
+    pub(crate) fn overtake(&self, with: impl Future<Output = ()> + Send + 'static) {
+        *self.overtaker.0.lock().unwrap() = Some(with.boxed());
+    }
+
+    /// Whether that has happened.
+    pub(crate) fn was_overtaken(&self) -> bool {
+        self.overtaker.0.lock().unwrap().is_none()
+    }
+
+    async fn overtaken(&self) {
+        let with = self.overtaker.0.lock().unwrap().take();
+        if let Some(with) = with {
+            with.await;
+        }
     }
 
     /// Ends it; whether the call came.
@@ -107,6 +138,7 @@ impl Namespace for StumblingMoray {
         self.stumble.around(call, || unavailable().into()).await
     }
     async fn update(&self, update: Update) -> Result<Replaced, NamespaceError> {
+        self.stumble.overtaken().await;
         let call = self.inner.update(update);
         self.stumble.around(call, || unavailable().into()).await
     }
@@ -115,6 +147,7 @@ impl Namespace for StumblingMoray {
         key: &ObjectKey,
         condition: &Condition,
     ) -> Result<Entry, NamespaceError> {
+        self.stumble.overtaken().await;
         let call = self.inner.remove_object(key, condition);
         self.stumble.around(call, || unavailable().into()).await
     }
@@ -180,9 +213,11 @@ impl Buckets for StumblingMoray {
 #[async_trait]
 impl Links for StumblingMoray {
     async fn link(&self, link: Link) -> Result<Transferred, NamespaceError> {
+        self.stumble.overtaken().await;
         self.inner.link(link).await
     }
     async fn rename(&self, rename: Rename) -> Result<Transferred, NamespaceError> {
+        self.stumble.overtaken().await;
         self.inner.rename(rename).await
     }
 }
