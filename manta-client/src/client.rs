@@ -199,6 +199,11 @@ impl Client {
         &self.settings.account
     }
 
+    /// The path of something of the account, unescaped.
+    pub(crate) fn own(&self, below: &str) -> String {
+        format!("/{}/{below}", self.settings.account)
+    }
+
     /// A path as a user writes it, resolved and escaped: ready for [`Client::request`].
     pub fn target(&self, path: &str) -> Result<String, Error> {
         let resolved = if self.settings.exact_paths {

@@ -36,7 +36,7 @@ impl LiveList {
 impl Client {
     /// Creates a job from its definition, a JSON object, and returns its id.
     pub async fn create_job(&self, definition: String) -> Result<String, Error> {
-        let target = self.target("~~/jobs")?;
+        let target = self.target(&self.own("jobs"))?;
         let mut headers = accept("application/json");
         headers.insert(
             CONTENT_TYPE,
@@ -130,7 +130,7 @@ impl Client {
 
     /// The account's jobs, one JSON object with `name` and `mtime` to a line.
     pub async fn list_jobs(&self, name: Option<&str>, state: Option<&str>) -> Result<Lines, Error> {
-        let mut target = self.target("~~/jobs")?;
+        let mut target = self.target(&self.own("jobs"))?;
         let filters = [("state", state), ("name", name)];
         let filters: Vec<String> = filters
             .into_iter()

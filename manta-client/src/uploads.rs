@@ -124,7 +124,7 @@ impl Client {
             "objectPath": self.target(path)?,
             "headers": options.document(),
         });
-        let target = self.target("~~/uploads")?;
+        let target = self.target(&self.own("uploads"))?;
         let response = self
             .request_ok(Method::POST, &target, json(), body.to_string().into())
             .await
@@ -140,7 +140,7 @@ impl Client {
     /// Where the upload with this id is. `NotFound` (without a message) when there is none, or when
     /// there are no uploads at all.
     pub async fn find_upload(&self, id: &str) -> Result<Upload, Error> {
-        let target = self.target(&format!("~~/uploads/{id}"))?;
+        let target = self.target(&self.own(&format!("uploads/{id}")))?;
         let response = self
             .request_ok(Method::HEAD, &target, accept("*/*"), Payload::Empty)
             .await?;
@@ -245,14 +245,14 @@ impl Client {
 
     /// The account's uploads, finished ones included until they are collected.
     pub async fn list_uploads(&self) -> Result<Vec<Upload>, Error> {
-        let root = &self.target("~~/uploads")?;
+        let root = &self.target(&self.own("uploads"))?;
         let prefixes = self
-            .list("~~/uploads", ListOptions::default())?
+            .list(&self.own("uploads"), ListOptions::default())?
             .all()
             .await?;
         let uploads: Vec<Vec<Upload>> = stream::iter(prefixes)
             .map(|prefix| async move {
-                let directory = format!("~~/uploads/{}", prefix.name);
+                let directory = self.own(&format!("uploads/{}", prefix.name));
                 let ids = self.list(&directory, ListOptions::default())?.all().await?;
                 let upload = |id: Entry| Upload {
                     parts_directory: format!("{root}/{}/{}", prefix.name, id.name),

@@ -84,7 +84,9 @@ async fn an_upload_goes_from_create_to_commit() {
     };
     let made = client.create_upload("~~/stor/a b", &options).await.unwrap();
     assert_eq!(made, upload());
-    assert_eq!(client.find_upload("id3").await.unwrap(), upload());
+    // Where uploads are does not depend on how paths are understood.
+    let found = client.exact().find_upload("id3").await.unwrap();
+    assert_eq!(found, upload());
     let payload = Payload::reader(&b"abc"[..], Some(3));
     let part = client
         .put_part(&made, 7, payload, Some("md5=="))

@@ -13,6 +13,7 @@ mod connection;
 mod failure;
 mod json_text;
 mod kept_metadata;
+mod large_files;
 mod listing_line;
 mod local_tree;
 mod multipart;

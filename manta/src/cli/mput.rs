@@ -10,10 +10,10 @@ use manta_client::{Client, Error, MissingDirectories, PutOptions, resolve_path};
 use super::command::Command;
 use super::connection::{Connection, at_least_one, headers};
 use super::failure::Failure;
+use super::large_files::{LargeFiles, PartOptions};
 use super::local_tree::Links;
-use super::multipart::{Multipart, Outcome};
+use super::multipart::Outcome;
 use super::progress::{Meter, Wish};
-use super::size::parse_size;
 use super::stdin::stdin;
 use super::tree_upload::TreeUpload;
 use super::upload::{content_type, counted, digest_of, parent_of, put_file, role_tag_of};
@@ -22,7 +22,7 @@ use super::upload::{content_type, counted, digest_of, parent_of, put_file, role_
 ///
 /// A large file (see --multipart-threshold) goes up in parts, several at once. Interrupted, it goes on where
 /// it stopped when the same command is run again: parts that are there already, and have the bytes that the
-/// file has now, are not sent a second time.
+/// file has now, are not sent a second time. The same holds for the files of a tree (-r).
 #[derive(Debug, Parser)]
 #[command(
     name = "mput",
@@ -67,29 +67,8 @@ pub(super) struct Arguments {
     /// Ignore symbolic links instead of following them (with -r)
     #[arg(long)]
     ignore_links: bool,
-    /// Upload files of this size or more in parts; 0 never does
-    #[arg(
-        long,
-        value_name = "SIZE",
-        env = "MANTA_MULTIPART_THRESHOLD",
-        hide_env_values = true,
-        default_value = "256M",
-        value_parser = parse_size
-    )]
-    multipart_threshold: u64,
-    /// Size of a part, at least 5M; larger where a file would have more than 800
-    #[arg(
-        long,
-        value_name = "SIZE",
-        env = "MANTA_PART_SIZE",
-        hide_env_values = true,
-        default_value = "64M",
-        value_parser = parse_size
-    )]
-    part_size: u64,
-    /// Parts to upload at once
-    #[arg(long, value_name = "NUM", default_value = "4")]
-    parts_at_once: NonZeroUsize,
+    #[command(flatten)]
+    parts: PartOptions,
     /// Role tags for the new object
     #[arg(long = "role-tag")]
     role_tags: Vec<String>,
@@ -132,13 +111,11 @@ impl Command for Arguments {
         let path = self.target(&client, path).await?;
         options.content_type = Some(content_type(&path));
         let wish = Wish::from_flags(self.quiet, self.progress);
-        if let Some(file) = &self.file
-            && self
-                .put_in_parts(&client, &path, file, &options, wish)
-                .await?
-                == Outcome::Stored
-        {
-            return Ok(());
+        if let Some(file) = &self.file {
+            let outcome = self.put_in_parts(&client, &path, file, &options, wish);
+            if outcome.await? == Outcome::Stored {
+                return Ok(());
+            }
         }
         let meter = Meter::new(wish);
         let stored = match &self.file {
@@ -186,6 +163,7 @@ impl Arguments {
             remote: path,
             options,
             send_md5: self.md5,
+            large: LargeFiles::new(self.parts.clone()),
             links: if self.ignore_links {
                 Links::Ignore
             } else {
@@ -206,24 +184,17 @@ impl Arguments {
         wish: Wish,
     ) -> Result<Outcome, Failure> {
         let size = tokio::fs::metadata(file).await?.len();
-        let is_large = self.multipart_threshold > 0 && size >= self.multipart_threshold;
-        if !is_large || !Multipart::can_carry(options) {
+        let large = LargeFiles::new(self.parts.clone());
+        if !large.include(size, options) {
             return Ok(Outcome::Unavailable);
         }
         self.look_for_parent(client, path, options).await?;
-        let upload = Multipart {
-            client,
-            path,
-            file,
-            options,
-            part_bytes: self.part_size,
-            parts_at_once: self.parts_at_once.get(),
-            meter: &Meter::together(wish, path),
-        };
-        match upload.run().await {
-            Err(Failure::Client(error)) => Err(explain(error)),
-            other => other,
-        }
+        let meter = Meter::together(wish, path);
+        meter.expect(size);
+        let outcome = large.put(client, path, file, options, &meter).await;
+        let outcome = outcome.map_err(explain)?;
+        meter.finish();
+        Ok(outcome)
     }
 
     /// The server looks for the directory only when all parts are there: too late to learn that it is

@@ -9,6 +9,7 @@
 //! A part is hashed before it is sent, and the server refuses other bytes. A file that has changed by the
 //! time all parts are there is not committed; the next run sends what changed.
 
+use std::fmt;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
@@ -21,11 +22,13 @@ use manta_client::{
     Client, Error, PART_BYTES_MIN, PARTS_MAX, Part, PutOptions, Upload, UploadOptions,
 };
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use tokio::sync::{OnceCell, Semaphore};
 
-use super::failure::Failure;
 use super::progress::Meter;
 use super::upload::{RETRIES, counted, digest_of_reader, patiently};
 
+/// The state of an upload that takes parts.
+const CREATED: &str = "created";
 /// Requests that look for earlier uploads at once.
 const SEARCHES: usize = 16;
 /// Part sizes are rounded up to this, so that they do not change with every byte that a file grows.
@@ -41,7 +44,18 @@ pub(super) struct Multipart<'a> {
     /// Wanted size of a part; more where the file would have too many parts.
     pub(super) part_bytes: u64,
     pub(super) parts_at_once: usize,
+    /// A permit for each part on its way, of all files that share it.
+    pub(super) slots: &'a Semaphore,
+    /// Where to look for an upload to go on with.
+    pub(super) begun: &'a Begun,
     pub(super) meter: &'a Meter,
+}
+
+/// The uploads that were begun and not finished, asked for when they are first needed: for many files there
+/// may be many, and each costs a request.
+#[derive(Debug, Default)]
+pub(super) struct Begun {
+    uploads: OnceCell<Vec<(String, Upload)>>,
 }
 
 /// Whether the object is there now.
@@ -60,13 +74,53 @@ struct Version {
 }
 
 impl Version {
-    async fn of(file: &Path) -> Result<Version, Failure> {
-        let metadata = tokio::fs::metadata(file).await;
-        let metadata = metadata.map_err(|error| unreadable(file, &error))?;
-        Ok(Version {
-            size: metadata.len(),
-            modified: metadata.modified()?,
-        })
+    async fn of(file: &Path) -> Result<Version, Error> {
+        let version = async {
+            let metadata = tokio::fs::metadata(file).await?;
+            Ok(Version {
+                size: metadata.len(),
+                modified: metadata.modified()?,
+            })
+        };
+        version
+            .await
+            .map_err(|error: io::Error| unreadable(file, &error))
+    }
+}
+
+impl Begun {
+    /// Those for the object at `path`, as they were when this was first called.
+    async fn uploads_of(&self, client: &Client, path: &str) -> Result<Vec<Upload>, Error> {
+        let target = client.target(path)?;
+        let all = self.uploads.get_or_try_init(|| Begun::all(client)).await?;
+        let of_path = all
+            .iter()
+            .filter(|(object, _)| *object == path || *object == target);
+        Ok(of_path.map(|(_, upload)| upload.clone()).collect())
+    }
+
+    /// Every upload that is not finished, with its object.
+    async fn all(client: &Client) -> Result<Vec<(String, Upload)>, Error> {
+        let uploads = match client.list_uploads().await {
+            Ok(uploads) => uploads,
+            // Never made one, or no such feature, or not allowed to look.
+            Err(error) if is_unavailable(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut states = stream::iter(uploads)
+            .map(async |upload| (client.upload_state(&upload).await, upload))
+            .buffer_unordered(SEARCHES);
+        let mut begun = Vec::new();
+        while let Some((state, upload)) = states.next().await {
+            match state {
+                Ok(state) if state.state == CREATED => begun.push((state.target_object, upload)),
+                Ok(_) => {}
+                // Collected in the meantime.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(begun)
     }
 }
 
@@ -81,7 +135,7 @@ impl Multipart<'_> {
     }
 
     /// Uploads the parts that are not there yet and commits. Interrupted at any point, it can be run again.
-    pub(super) async fn run(&self) -> Result<Outcome, Failure> {
+    pub(super) async fn run(&self) -> Result<Outcome, Error> {
         let version = Version::of(self.file).await?;
         let options = self.upload_options(version.size)?;
         let (upload, there) = match self.find(&options).await? {
@@ -89,15 +143,14 @@ impl Multipart<'_> {
             None => match self.client.create_upload(self.path, &options).await {
                 Ok(upload) => (upload, Vec::new()),
                 Err(error) if is_unavailable(&error) => return Ok(Outcome::Unavailable),
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             },
         };
         tracing::debug!(id = upload.id, parts = there.len(), "uploading in parts");
-        self.meter.expect(version.size);
         let ranges = ranges(version.size, self.part_bytes);
         let etags: Vec<String> = stream::iter(ranges.into_iter().enumerate())
             .map(|(number, range)| self.part(&upload, number as u32, range, &there))
-            .buffered(self.parts_at_once.max(1))
+            .buffered(self.parts_at_once)
             .try_collect()
             .await?;
         let now = Version::of(self.file).await?;
@@ -106,26 +159,23 @@ impl Multipart<'_> {
                 // Its size was promised to the server: this upload cannot become anything any more.
                 self.client.abort_upload(&upload).await?;
             }
-            let file = self.file.display();
-            return Err(Failure::Message(format!(
-                "Error: {file} was changed while it was uploaded; nothing was stored, try again"
-            )));
+            let changed = "it was changed while it was uploaded; nothing was stored, try again";
+            return Err(unreadable(self.file, &changed));
         }
         patiently(RETRIES, async || {
             self.client.commit_upload(&upload, &etags).await
         })
         .await?;
-        self.meter.finish();
         Ok(Outcome::Stored)
     }
 
-    fn upload_options(&self, size: u64) -> Result<UploadOptions, Failure> {
+    fn upload_options(&self, size: u64) -> Result<UploadOptions, Error> {
         let mut headers = self.options.headers.clone();
         if !headers.contains_key(CONTENT_TYPE)
             && let Some(kind) = &self.options.content_type
         {
             let kind = HeaderValue::from_str(kind).map_err(http::Error::from);
-            headers.insert(CONTENT_TYPE, kind.map_err(Error::from)?);
+            headers.insert(CONTENT_TYPE, kind?);
         }
         Ok(UploadOptions {
             headers,
@@ -136,32 +186,17 @@ impl Multipart<'_> {
     }
 
     /// The latest upload that would make the same object, and the parts it has.
-    async fn find(&self, options: &UploadOptions) -> Result<Option<(Upload, Vec<Part>)>, Failure> {
-        let uploads = match self.client.list_uploads().await {
-            Ok(uploads) => uploads,
-            // Never made one, or no such feature, or not allowed to look.
-            Err(error) if is_unavailable(&error) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
+    async fn find(&self, options: &UploadOptions) -> Result<Option<(Upload, Vec<Part>)>, Error> {
         let wanted = options.document();
-        let target = self.client.target(self.path)?;
-        let mut states = stream::iter(uploads)
-            .map(|upload| async move {
-                let state = self.client.upload_state(&upload).await;
-                (upload, state)
-            })
-            .buffer_unordered(SEARCHES);
         let mut latest: Option<(u64, Upload)> = None;
-        while let Some((upload, state)) = states.next().await {
-            let state = match state {
+        for upload in self.begun.uploads_of(self.client, self.path).await? {
+            // Asked again, for it may have been a while ago that it was found.
+            let state = match self.client.upload_state(&upload).await {
                 Ok(state) => state,
-                // Collected in the meantime.
                 Err(error) if error.is_not_found() => continue,
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             };
-            let is_same = state.state == "created"
-                && (state.target_object == self.path || state.target_object == target)
-                && state.headers == wanted;
+            let is_same = state.state == CREATED && state.headers == wanted;
             let is_later = latest
                 .as_ref()
                 .is_none_or(|(created, _)| *created < state.creation_time_ms);
@@ -183,7 +218,9 @@ impl Multipart<'_> {
         number: u32,
         range: Range<u64>,
         there: &[Part],
-    ) -> Result<String, Failure> {
+    ) -> Result<String, Error> {
+        let slot = self.slots.acquire().await;
+        let _slot = slot.expect("slots are never closed: nobody calls close");
         let size = range.end - range.start;
         let digest = digest_of_range(self.file, range.clone()).await?;
         let same = there.iter().find(|part| {
@@ -206,7 +243,7 @@ impl Multipart<'_> {
         })
         .await?;
         let missing = || Error::Malformed("a part without an etag".to_owned());
-        Ok(stored.etag.ok_or_else(missing)?)
+        stored.etag.ok_or_else(missing)
     }
 }
 
@@ -228,7 +265,7 @@ fn ranges(size: u64, wanted: u64) -> Vec<Range<u64>> {
 }
 
 /// Base64 of the MD5 of a piece of a file. A file that has become too short gives an error.
-async fn digest_of_range(file: &Path, range: Range<u64>) -> Result<String, Failure> {
+async fn digest_of_range(file: &Path, range: Range<u64>) -> Result<String, Error> {
     let path = file.to_owned();
     let hashing = move || {
         let mut source = std::fs::File::open(path)?;
@@ -248,8 +285,8 @@ async fn digest_of_range(file: &Path, range: Range<u64>) -> Result<String, Failu
         .map_err(|error| unreadable(file, &error))
 }
 
-fn unreadable(file: &Path, error: &io::Error) -> Failure {
-    Failure::Message(format!("Error: {}: {error}", file.display()))
+fn unreadable(file: &Path, why: &dyn fmt::Display) -> Error {
+    Error::Source(io::Error::other(format!("{}: {why}", file.display())))
 }
 
 #[cfg(test)]

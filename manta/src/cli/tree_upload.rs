@@ -1,7 +1,7 @@
 //! `mput -r`: a local directory into a directory of the store, so that an interrupted run can go on.
 //!
 //! What is there with the same size and MD5 is left alone; nothing is ever deleted. Every directory is
-//! listed once, when the first of its files has its turn.
+//! listed once, when the first of its files has its turn. A large file goes on with the parts that are there.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,9 +15,10 @@ use manta_client::{Client, EntryKind, Error, ListOptions, MissingDirectories, Pu
 use tokio::sync::{OnceCell, mpsc};
 
 use super::failure::Failure;
+use super::large_files::LargeFiles;
 use super::local_tree::{self, Links, Local, LocalFile};
 use super::progress::Meter;
-use super::upload::{content_type, digest_of, put_file_into, role_tag_of};
+use super::upload::{content_type, digest_of, role_tag_of};
 
 /// Files found and not begun.
 const QUEUE_FILES: usize = 1024;
@@ -32,6 +33,7 @@ pub(super) struct TreeUpload {
     pub(super) options: PutOptions,
     /// Send the MD5 along, so that the server refuses what changed on the way.
     pub(super) send_md5: bool,
+    pub(super) large: LargeFiles,
     pub(super) links: Links,
     /// Requests at once, at least one.
     pub(super) parallel: usize,
@@ -164,15 +166,15 @@ impl TreeUpload {
         let mut options = self.options.clone();
         options.content_type = Some(content_type(&path));
         options.content_md5 = own.filter(|_| self.send_md5);
-        put_file_into(
+        let put = self.large.put_file_into(
             &self.client,
             directories,
             &path,
             &file.path,
             &options,
             &self.meter,
-        )
-        .await
+        );
+        put.await
     }
 
     /// The objects of a directory, which is made if it is missing.

@@ -1,5 +1,5 @@
-//! Multipart uploads from the command line: `mmpu` step by step, and `mput`, which does all of it by itself
-//! and goes on where it was interrupted.
+//! Multipart uploads from the command line: `mmpu` step by step, and `mput` and `msync`, which do all of it by
+//! themselves and go on where they were interrupted.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -262,6 +262,54 @@ fn an_upload_is_taken_up_and_only_the_bytes_of_this_file_stay() -> Result<()> {
     store.finish()
 }
 
+/// An upload that was cut off: its directory, and the etags of the parts it had by then.
+struct Cut {
+    directory: String,
+    parts: BTreeMap<String, String>,
+}
+
+/// Kills a command that uploads one large file, when some parts are there and others are not.
+fn kill_midway(store: &Store, home: &Home, command: &mut Command) -> Result<Cut> {
+    let before = uploads(home)?;
+    let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut running = quiet.spawn()?;
+    let mut directory = String::new();
+    let some = wait_for("parts to arrive", Duration::from_secs(60), || {
+        if directory.is_empty() {
+            let now = uploads(home)?;
+            match now.into_iter().find(|upload| !before.contains(upload)) {
+                Some(found) => directory = found,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(etags(store, &directory)?).filter(|parts| parts.len() >= 2))
+    });
+    running.kill()?;
+    let ended = running.wait()?;
+    some?;
+    ensure!(!ended.success(), "it was killed before its end");
+    let parts = etags(store, &directory)?;
+    Ok(Cut { directory, parts })
+}
+
+impl Cut {
+    /// What was there has not been sent again; now it is all of so many parts.
+    fn was_taken_up(&self, store: &Store, home: &Home, parts: usize) -> Result<()> {
+        ensure!(self.parts.len() < parts, "{} parts", self.parts.len());
+        let id = self.directory.rsplit('/').next().context("an id")?;
+        ensure!(state(home, id)?["result"] == "committed", "not this one");
+        let after = etags(store, &self.directory)?;
+        ensure!(after.len() == parts, "{} parts", after.len());
+        for (number, etag) in &self.parts {
+            ensure!(
+                after.get(number) == Some(etag),
+                "part {number} was sent again"
+            );
+        }
+        Ok(())
+    }
+}
+
 #[test]
 fn a_killed_mput_goes_on_where_it_stopped() -> Result<()> {
     let store = Store::launch()?;
@@ -269,42 +317,104 @@ fn a_killed_mput_goes_on_where_it_stopped() -> Result<()> {
     let bytes = content(30 * PART);
     fs::write(home.path().join("f"), &bytes)?;
     let mut first = mput(&home, "f", "~~/stor/x");
-    let mut first = first
-        .args(["--parts-at-once", "1"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let mut directory = String::new();
-    let some = wait_for("parts to arrive", Duration::from_secs(60), || {
-        if directory.is_empty() {
-            match uploads(&home)?.pop() {
-                Some(found) => directory = found,
-                None => return Ok(None),
-            }
-        }
-        Ok(Some(etags(&store, &directory)?).filter(|parts| parts.len() >= 2))
-    });
-    first.kill()?;
-    let ended = first.wait()?;
-    some?;
-    ensure!(!ended.success(), "it was killed before its end");
-    let there = etags(&store, &directory)?;
-    ensure!(there.len() < 30, "{} parts", there.len());
-
+    let cut = kill_midway(&store, &home, first.args(["--parts-at-once", "1"]))?;
     run(&mut mput(&home, "f", "~~/stor/x"))?;
     ensure!(stored(&home, "~~/stor/x")? == bytes, "the content");
-    ensure!(
-        uploads(&home)? == [directory.clone()],
-        "no other upload was made"
-    );
-    let after = etags(&store, &directory)?;
-    ensure!(after.len() == 30, "{} parts", after.len());
-    for (number, etag) in there {
-        ensure!(
-            after.get(&number) == Some(&etag),
-            "part {number} was sent again"
-        );
+    ensure!(uploads(&home)?.len() == 1, "no other upload was made");
+    cut.was_taken_up(&store, &home, 30)?;
+    store.finish()
+}
+
+/// `mput -r` and `msync` of the directory `tree` with small parts.
+fn tree_commands(home: &Home) -> [(Command, &'static str); 2] {
+    let mut mput = home.own("mput");
+    mput.args(["-q", "-r", "-f", "tree", "~~/stor/put"]);
+    let mut msync = home.own("msync");
+    msync.args(["-q", "tree", "~~/stor/synced"]);
+    for command in [&mut mput, &mut msync] {
+        command.args(["--multipart-threshold", "5M", "--part-size", "5M"]);
     }
+    [(mput, "~~/stor/put"), (msync, "~~/stor/synced")]
+}
+
+#[test]
+fn a_killed_tree_upload_goes_on_with_its_large_file() -> Result<()> {
+    let store = Store::launch()?;
+    let home = store.user()?;
+    let large = content(30 * PART);
+    fs::create_dir_all(home.path().join("tree/d/e"))?;
+    fs::write(home.path().join("tree/d/e/large"), &large)?;
+    for number in 0..30 {
+        fs::write(home.path().join(format!("tree/d/{number}")), "small")?;
+    }
+    for ((mut first, root), (mut second, _)) in
+        tree_commands(&home).into_iter().zip(tree_commands(&home))
+    {
+        let begun = uploads(&home)?.len();
+        let cut = kill_midway(&store, &home, first.args(["--parts-at-once", "1"]))?;
+        run(&mut second)?;
+        ensure!(
+            uploads(&home)?.len() == begun + 1,
+            "no other upload was made"
+        );
+        cut.was_taken_up(&store, &home, 30)?;
+        ensure!(
+            stored(&home, &format!("{root}/d/e/large"))? == large,
+            "{root}"
+        );
+        let objects = lines(home.own("mfind").args(["-t", "o", root]))?;
+        ensure!(objects.len() == 31, "{root}: {} objects", objects.len());
+    }
+    store.finish()
+}
+
+#[test]
+fn trees_send_their_large_files_in_parts_and_only_once() -> Result<()> {
+    let store = Store::launch()?;
+    let home = store.user()?;
+    let files = [
+        ("a/one", content(PART)),
+        ("b/two", content(2 * PART + 1)),
+        ("b/less", content(PART - 1)),
+    ];
+    for (name, bytes) in &files {
+        let file = home.path().join("tree").join(name);
+        fs::create_dir_all(file.parent().context("a directory")?)?;
+        fs::write(file, bytes)?;
+    }
+    for (count, (mut command, root)) in (1..).zip(tree_commands(&home)) {
+        command.args(["-c", "1", "-H", "m-a: b"]);
+        run(&mut command)?;
+        for (name, bytes) in &files {
+            let path = format!("{root}/{name}");
+            ensure!(stored(&home, &path)? == *bytes, "{path}");
+            let info: Value = serde_json::from_str(&run(home.own("minfo").args(["-j", &path]))?)?;
+            ensure!(
+                info["m-a"] == "b" && info["durability-level"] == "1",
+                "{path}: {info}"
+            );
+        }
+        ensure!(uploads(&home)?.len() == 2 * count, "{root}: two are large");
+        // What is there with the same content is left alone.
+        let before = lines(home.own("mfind").args(["-j", "-t", "o", root]))?;
+        command.arg("-m");
+        run(&mut command)?;
+        ensure!(
+            uploads(&home)?.len() == 2 * count,
+            "{root}: nothing is sent"
+        );
+        let after = lines(home.own("mfind").args(["-j", "-t", "o", root]))?;
+        ensure!(after == before, "{root}: {before:?} {after:?}");
+    }
+    // The variables say it as well, and nothing goes up in parts where that is not wanted.
+    let mut whole = home.own("msync");
+    whole.args(["-q", "tree", "~~/stor/whole"]);
+    run(whole.env("MANTA_MULTIPART_THRESHOLD", "0"))?;
+    ensure!(uploads(&home)?.len() == 4, "whole");
+    let mut parts = home.own("msync");
+    parts.args(["-q", "tree", "~~/stor/parts"]);
+    run(parts.env("MANTA_MULTIPART_THRESHOLD", "5M"))?;
+    ensure!(uploads(&home)?.len() == 6, "in parts");
     store.finish()
 }
 
@@ -316,6 +426,12 @@ fn without_uploads_a_large_file_is_an_ordinary_put() -> Result<()> {
     fs::write(home.path().join("f"), &bytes)?;
     run(&mut mput(&home, "f", "~~/stor/x"))?;
     ensure!(stored(&home, "~~/stor/x")? == bytes, "the content");
+    fs::create_dir(home.path().join("tree"))?;
+    fs::rename(home.path().join("f"), home.path().join("tree/f"))?;
+    for (mut command, root) in tree_commands(&home) {
+        run(&mut command)?;
+        ensure!(stored(&home, &format!("{root}/f"))? == bytes, "{root}");
+    }
     fails_with(
         home.own("mmpu").args(["create", "~~/stor/y"]),
         "mmpu create: error: multipart upload is not supported for this Manta deployment",

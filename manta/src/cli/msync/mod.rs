@@ -24,6 +24,7 @@ use manta_client::{Client, MissingDirectories, PutOptions, resolve_path};
 use super::command::Command;
 use super::connection::{Connection, headers};
 use super::failure::Failure;
+use super::large_files::{LargeFiles, PartOptions};
 use super::local_tree::Links;
 use compare::Verdict;
 use glob::Glob;
@@ -35,7 +36,8 @@ const VERBOSITY_LEVELS: u8 = 2;
 
 /// Synchronize the files below a local directory with a directory of the store.
 ///
-/// Files are compared by their sizes, or with -m by their MD5. Empty directories are not transferred.
+/// Files are compared by their sizes, or with -m by their MD5. Empty directories are not transferred. Large
+/// files go up in parts, as with mput; interrupted, the next run sends only what is missing.
 #[derive(Debug, Parser)]
 #[command(
     name = "msync",
@@ -86,6 +88,8 @@ pub(super) struct Arguments {
     /// From the store to the local directory
     #[arg(short = 'r', long)]
     reverse: bool,
+    #[command(flatten)]
+    parts: PartOptions,
     #[arg(value_name = "SOURCE DESTINATION")]
     operands: Vec<String>,
     #[command(flatten)]
@@ -138,6 +142,7 @@ impl Command for Arguments {
                 copies: Some(self.copies),
                 ..PutOptions::default()
             },
+            large: LargeFiles::new(self.parts),
             directories: MissingDirectories::new(client.clone(), HeaderMap::new()),
             // What comes from listings must not be resolved a second time.
             client: client.exact(),
@@ -170,6 +175,7 @@ struct Sync {
     excluded: Vec<Glob>,
     parallel: usize,
     put: PutOptions,
+    large: LargeFiles,
     directories: MissingDirectories,
 }
 

@@ -12,7 +12,7 @@ use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt as _;
 
 use super::super::progress::{Meter, Wish};
-use super::super::upload::{content_type, put_file_into};
+use super::super::upload::content_type;
 use super::source::Source;
 use super::{Direction, Sync};
 
@@ -29,16 +29,15 @@ impl Sync {
                 let mut options = self.put.clone();
                 options.content_type = Some(content_type(&remote));
                 let meter = Meter::new(Wish::Never);
-                put_file_into(
+                let put = self.large.put_file_into(
                     &self.client,
                     &self.directories,
                     &remote,
                     &local,
                     &options,
                     &meter,
-                )
-                .await
-                .map_err(|error| error.line())
+                );
+                put.await.map_err(|error| error.line())
             }
             Direction::Down => self.fetch(&remote, &local).await,
         }
