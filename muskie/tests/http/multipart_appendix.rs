@@ -8,15 +8,11 @@ use muskie::Surface;
 use serde_json::json;
 
 use crate::client::Request;
-use crate::rights::with_jo;
-use crate::store::{Store, start, start_with};
+use crate::rights::{add_jo, with_jo};
+use crate::store::{start, start_m2, start_with};
 use crate::upload::{Upload, creation, md5_of, refusal, send_as};
 
 const INVALID: &str = "MultipartUploadInvalidArgument";
-
-async fn m2() -> Store {
-    start_with(|config| config.surface = Surface::Manta2).await
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn m2_create_returns_id_and_directory_and_the_state_document() {
@@ -58,7 +54,7 @@ async fn m2_create_returns_id_and_directory_and_the_state_document() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn m2_bad_arguments_of_create() {
-    let store = m2().await;
+    let store = start_m2().await;
     let create = |path: &str, headers| {
         let body = json!({"objectPath": path, "headers": headers});
         store.send(creation("alice", &body))
@@ -90,7 +86,7 @@ async fn m2_bad_arguments_of_create() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn m2_part_numbers_and_lengths_of_lists() {
-    for (store, max) in [(m2().await, 799), (start().await, 9999)] {
+    for (store, max) in [(start_m2().await, 799), (start().await, 9999)] {
         let upload = Upload::create(&store, "/alice/stor/x", json!({})).await;
         let etag = upload.put(&store, 0, b"x").await;
         upload.put(&store, max, b"x").await;
@@ -106,7 +102,7 @@ async fn m2_part_numbers_and_lengths_of_lists() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn m2_commits_that_succeed_and_lists_that_are_wrong() {
-    let store = m2().await;
+    let store = start_m2().await;
     let create = |headers| Upload::create(&store, "/alice/stor/x", headers);
     let none = create(json!({})).await;
     let commit = none.commit(&store, &[]).await.is(201);
@@ -152,7 +148,7 @@ async fn m2_commits_that_succeed_and_lists_that_are_wrong() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn m2_commits_to_wrong_places() {
-    let store = m2().await;
+    let store = start_m2().await;
     for (path, status, code) in [
         ("/alice/stor", 400, "OperationNotAllowedOnDirectory"),
         ("/alice/stor/not/there", 404, "DirectoryDoesNotExist"),
@@ -167,7 +163,7 @@ async fn m2_commits_to_wrong_places() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn m2_aborts() {
-    let store = m2().await;
+    let store = start_m2().await;
     let state = "InvalidMultipartUploadState";
     let upload = Upload::create(&store, "/alice/stor/x", json!({})).await;
     upload.abort(&store).await.is(204);
@@ -191,7 +187,7 @@ async fn m2_aborts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn m2_redirects() {
-    let store = m2().await;
+    let store = start_m2().await;
     let upload = Upload::create(&store, "/alice/stor/x", json!({})).await;
     for method in ["GET", "HEAD", "PUT", "POST"] {
         let path = format!("/alice/uploads/{}", upload.id);
@@ -218,7 +214,8 @@ async fn m2_redirects() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn m2_subusers_are_refused() {
-    let (store, jo) = with_jo().await;
+    let store = start_m2().await;
+    let jo = add_jo(&store).await;
     // A role that allows everything does not help.
     store.people.add_role("alice", "all", &["can *"]).await;
     store.people.give("alice", "all", "alice/jo", true).await;
@@ -331,7 +328,7 @@ async fn m1_operators_delete_with_allow_mpu_deletes() {
         assert_eq!(left, [], "{bucket}");
     }
     store.stop().await;
-    let store = m2().await;
+    let store = start_m2().await;
     let upload = Upload::create(&store, "/alice/stor/x", json!({})).await;
     let refused = send_as(&store, &store.poseidon, asked(&upload.directory)).await;
     assert_eq!(refused.status, 405);

@@ -9,10 +9,15 @@ pub(crate) fn jo(store: &Store) -> User {
     store.poseidon.named("alice/jo")
 }
 
+pub(crate) async fn add_jo(store: &Store) -> User {
+    let jo = jo(store);
+    store.people.add_user("alice", "jo", Some(&jo)).await;
+    jo
+}
+
 pub(crate) async fn with_jo() -> (Store, User) {
     let store = start().await;
-    let jo = jo(&store);
-    store.people.add_user("alice", "jo", Some(&jo)).await;
+    let jo = add_jo(&store).await;
     (store, jo)
 }
 

@@ -136,8 +136,8 @@ fn jm_wait_streams_cancel_and_lists() -> Result<()> {
         };
         rows.lines().map(name).collect()
     };
-    ensure!(listed("state=running")? == [id.clone()]);
-    ensure!(listed("name=built")? == [id.clone()]);
+    ensure!(listed("state=running")? == std::slice::from_ref(&id));
+    ensure!(listed("name=built")? == std::slice::from_ref(&id));
     ensure!(listed("name=other")?.is_empty());
     let add = Request::new("POST", &format!("{location}/live/in?end=true"))
         .header("content-type", "text/plain; charset=utf-8");
@@ -165,7 +165,7 @@ fn jm_wait_streams_cancel_and_lists() -> Result<()> {
     let mut inputs = vec![good, bad.clone()];
     inputs.sort();
     ensure!(lines("in")? == inputs);
-    ensure!(lines("fail")? == [bad.clone()]);
+    ensure!(lines("fail")? == std::slice::from_ref(&bad));
     let errors = lines("err")?;
     let error: Value = serde_json::from_str(errors.first().context("an error")?)?;
     ensure!(errors.len() == 1 && error["input"] == bad, "{errors:?}");

@@ -1,8 +1,8 @@
 //! Calls of the library in the unmodified `manta` package of npm: lines (nm) of rest-api.md section 15.
 
-use anyhow::{Result, ensure};
-use tests::Store;
-use tests::home::run;
+use anyhow::{Context, Result, ensure};
+use tests::home::{outcome, run};
+use tests::{Request, Store};
 
 /// A client, `check`, and `root`: a directory of the account's.
 const BEGIN: &str = r"
@@ -87,6 +87,25 @@ client.mkdirp(root, function (err) {
 });
 ";
 
+/// A URL for each of these, one in a line.
+const SIGNED: &str = r"
+var wanted = [['GET'], ['HEAD', 'GET'], ['OPTIONS', 'PUT']];
+function sign(at) {
+    if (at === wanted.length) { client.close(); process.exit(0); }
+    var options = {
+        path: root + '/it\'s here',
+        method: wanted[at],
+        expires: Math.floor(Date.now() / 1000) + 600
+    };
+    client.signURL(options, function (err, url) {
+        fail(err);
+        console.log(url);
+        sign(at + 1);
+    });
+}
+sign(0);
+";
+
 fn says_done(script: &str) -> Result<()> {
     let store = Store::launch()?;
     let home = store.user()?;
@@ -104,4 +123,74 @@ fn nm_ls_of_the_library() -> Result<()> {
 #[test]
 fn nm_an_empty_type_is_guessed_from_the_name() -> Result<()> {
     says_done(EMPTY_TYPE)
+}
+
+#[test]
+fn nm_sign_url_for_one_and_for_several_methods() -> Result<()> {
+    let store = Store::launch()?;
+    let home = store.user()?;
+    let urls = run(&mut home.node(&format!("{BEGIN}{SIGNED}"))?)?;
+    let [get, head_or_get, options_or_put] = urls.lines().collect::<Vec<_>>()[..] else {
+        anyhow::bail!("three URLs: {urls}");
+    };
+    let mut owner = store.client()?;
+    owner.mkdir(&store.path("stor/library"))?.expect(204)?;
+    let mut anyone = store.anonymous();
+    let mut ask = |method: &str, url: &str| {
+        let request = Request::new(method, url).header("host", &store.address().to_string());
+        anyone.call(&match method {
+            "PUT" => request.body("x"),
+            _ => request,
+        })
+    };
+    ask("PUT", options_or_put)?.expect(204)?;
+    ask("OPTIONS", options_or_put)?.expect(200)?;
+    ensure!(ask("GET", get)?.expect(200)?.text() == "x");
+    ask("GET", head_or_get)?.expect(200)?;
+    ask("HEAD", head_or_get)?.expect(200)?;
+    ask("HEAD", get)?.expect(403)?;
+    ask("PUT", head_or_get)?.expect_error(403, "InvalidQueryStringAuthentication")?;
+    store.finish()
+}
+
+/// What `msign` is told wrongly, and the same key under both its names.
+#[test]
+fn nm_msign_argument_errors_and_key_ids() -> Result<()> {
+    let store = Store::launch()?;
+    let home = store.user()?;
+    for (arguments, why) in [
+        (
+            &["-e", "2000000000", "-E", "1h", "~~/stor/x"][..],
+            "-e and -E cannot be specified together",
+        ),
+        (&["-E", "0h", "~~/stor/x"], "invalid expires: 0h"),
+        (&["-m", "PATCH", "~~/stor/x"], "method invalid: PATCH"),
+        (&[], "path required"),
+    ] {
+        let refused = outcome(home.npm("msign")?.args(arguments))?;
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        ensure!(refused.status.code() == Some(1), "{arguments:?}: {said}");
+        ensure!(said.contains(why), "{arguments:?}: {said}");
+        ensure!(refused.stdout.is_empty(), "{arguments:?}");
+    }
+    let public = home.path().join(".ssh/id_rsa.pub");
+    for hash in ["md5", "sha256"] {
+        let mut keygen = home.command("ssh-keygen");
+        let shown = run(keygen.args(["-l", "-E", hash, "-f"]).arg(&public))?;
+        let print = shown.split(' ').nth(1).context("a fingerprint")?;
+        let key_id = print.trim_start_matches("MD5:");
+        let listed = run(home.npm("mls")?.env("MANTA_KEY_ID", key_id).arg("~~"))?;
+        ensure!(listed.contains("stor/"), "{key_id}: {listed}");
+        let signed = run(home
+            .npm("msign")?
+            .env("MANTA_KEY_ID", key_id)
+            .arg("~~/stor"))?;
+        let url = signed
+            .trim_end()
+            .strip_prefix(store.url().trim_end_matches('/'));
+        let request = Request::new("GET", url.context("a URL")?);
+        let request = request.header("host", &store.address().to_string());
+        store.anonymous().call(&request)?.expect(200)?;
+    }
+    store.finish()
 }

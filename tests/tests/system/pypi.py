@@ -96,13 +96,13 @@ def directories(c, root):
     equal(response["content-type"], "application/x-json-stream; type=directory")
     # More than one page.
     c.mkdir(root + "/many")
-    names = ["%03d" % number for number in range(300)]
+    names = ["%04d" % number for number in range(1100)]
     for name in names:
         c.put(root + "/many/" + name, content=b"")
-    equal(c.head_directory(root + "/many")["result-set-size"], "300")
+    equal(c.head_directory(root + "/many")["result-set-size"], "1100")
     equal(len(c.list_directory(root + "/many")), 256)
     equal(sorted(c.ls(root + "/many")), names)
-    equal(c.stat(root + "/many/299")["size"], 0)
+    equal(c.stat(root + "/many/1099")["size"], 0)
 
     walked = [(path, [d["name"] for d in inner], [o["name"] for o in objects])
               for path, inner, objects in c.walk(root + "/a")]
