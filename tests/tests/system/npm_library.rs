@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use tests::home::{outcome, run};
-use tests::{Request, Store};
+use tests::{Launch, Request, Store};
 
 /// A client, `check`, and `root`: a directory of the account's.
 const BEGIN: &str = r"
@@ -106,8 +106,12 @@ function sign(at) {
 sign(0);
 ";
 
-fn says_done(script: &str) -> Result<()> {
-    let store = Store::launch()?;
+/// Without jobs, which nothing here is about.
+fn launch() -> Launch {
+    Launch::new().setting("jobs.isolation = \"off\"")
+}
+
+fn says_done(store: Store, script: &str) -> Result<()> {
     let home = store.user()?;
     let said = run(&mut home.node(&format!("{BEGIN}{script}"))?)?;
     ensure!(said.trim_end() == "done", "{said}");
@@ -116,18 +120,19 @@ fn says_done(script: &str) -> Result<()> {
 
 #[test]
 fn nm_ls_of_the_library() -> Result<()> {
-    says_done(LISTINGS)
+    says_done(launch().start()?, LISTINGS)
 }
 
 /// That client sends the type which the name suggests, so the server never sees the empty one.
 #[test]
 fn nm_an_empty_type_is_guessed_from_the_name() -> Result<()> {
-    says_done(EMPTY_TYPE)
+    let store = launch().setting("surface = \"manta2\"");
+    says_done(store.start()?, EMPTY_TYPE)
 }
 
 #[test]
 fn nm_sign_url_for_one_and_for_several_methods() -> Result<()> {
-    let store = Store::launch()?;
+    let store = launch().start()?;
     let home = store.user()?;
     let urls = run(&mut home.node(&format!("{BEGIN}{SIGNED}"))?)?;
     let [get, head_or_get, options_or_put] = urls.lines().collect::<Vec<_>>()[..] else {
@@ -156,7 +161,7 @@ fn nm_sign_url_for_one_and_for_several_methods() -> Result<()> {
 /// What `msign` is told wrongly, and the same key under both its names.
 #[test]
 fn nm_msign_argument_errors_and_key_ids() -> Result<()> {
-    let store = Store::launch()?;
+    let store = launch().start()?;
     let home = store.user()?;
     for (arguments, why) in [
         (
