@@ -8,6 +8,7 @@ use libmanta::moray::shard::Shard;
 use tokio::sync::mpsc;
 
 use crate::ring::{Ring, RingError};
+use crate::stats::Stats;
 
 /// The metadata port over all shards. Holds no state but errands it is about to run, which are logged: any
 /// number of routers may work on the same shards, and one that dies leaves nothing that the next request or
@@ -19,6 +20,7 @@ pub struct Router {
     pub(crate) shards: Vec<Arc<dyn Shard>>,
     /// To whoever runs errands beside the requests, if there is one.
     pub(crate) errands: OnceLock<mpsc::Sender<Logged>>,
+    pub(crate) stats: Stats,
 }
 
 impl Router {
@@ -48,7 +50,13 @@ impl Router {
             ring,
             shards,
             errands: OnceLock::new(),
+            stats: Stats::default(),
         })
+    }
+
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.stats
     }
 
     /// Where the entry `key` lies, beside its siblings.

@@ -14,6 +14,7 @@ use libmanta::{Entry, ObjectId, ObjectKey, StorageId, link};
 
 use crate::attempts::{ATTEMPTS_MAX, pause_before};
 use crate::router::Router;
+use crate::stats::Stats;
 use crate::steps::Names;
 
 #[async_trait]
@@ -88,14 +89,22 @@ impl Router {
             asked.token = Token::random();
             let shard = self.entry_shard(&asked.source);
             let look = shard.look(&asked.source).await?;
+            let was_sole = matches!(look.binding, Binding::Bound(Bound::Sole { .. }));
             if let Some(done) = self.transfer_here(&mut asked, &look).await? {
+                // A sole object that is renamed within a shard stays sole.
+                self.count_promoted(was_sole && asked.kind == Kind::Link);
                 return Ok(done);
             }
             if let Some(done) = self.transfer_apart(&asked, look).await? {
+                self.count_promoted(was_sole);
                 return Ok(done);
             }
         }
         Err(self.overloaded(&asked.target).into())
+    }
+
+    fn count_promoted(&self, promoted: bool) {
+        Stats::add(&self.stats.objects_promoted, u64::from(promoted));
     }
 
     /// Changes nothing.

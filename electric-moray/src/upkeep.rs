@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, StreamExt};
 use libmanta::link::{Audit, Errand, Finding, Next};
 use libmanta::moray::MorayError;
 use libmanta::moray::links::{AuditCursor, Logged, Upkeep};
@@ -10,6 +10,7 @@ use libmanta::moray::shard::links::Held;
 use libmanta::{ObjectKey, Timestamp};
 
 use crate::router::Router;
+use crate::stats::Stats;
 use crate::steps::Names;
 
 /// More at a time than this would only wait for one another's commits.
@@ -24,7 +25,14 @@ impl Upkeep for Router {
             let mut after = None;
             loop {
                 let shard = &self.shards[index];
-                let page = shard.errands(after, before, limit).await?;
+                let page = match shard.errands(after, before, limit).await {
+                    Ok(page) => page,
+                    // Those of other shards may be able to run.
+                    Err(error) => {
+                        failed.get_or_insert(error);
+                        break;
+                    }
+                };
                 let Some(last) = page.last() else { break };
                 after = Some(last.sequence);
                 match self.run_logged(index, page).await {
@@ -50,8 +58,9 @@ impl Upkeep for Router {
             *after = AuditCursor::default();
             return Ok(0);
         };
-        let page = shard.references_after(after.reference, limit).await?;
-        let Some(last) = page.last() else {
+        let page = shard.references_after(after.reference, limit).await;
+        let Some(last) = page.as_ref().ok().and_then(|page| page.last()) else {
+            // Its end, or what cannot be read, and must not keep those of other shards waiting.
             *after = AuditCursor {
                 shard: after.shard + 1,
                 reference: None,
@@ -59,16 +68,29 @@ impl Upkeep for Router {
             if after.shard >= self.shards.len() {
                 *after = AuditCursor::default();
             }
-            return Ok(0);
+            return page.map(|_| 0);
         };
         let next = (last.object, last.reference.label);
-        let removed = stream::iter(page)
+        let results: Vec<_> = stream::iter(page?)
             .map(|held| self.audit_one(held, stopped))
             .buffer_unordered(IN_PARALLEL)
-            .try_fold(0, async |sum, removed| Ok(sum + usize::from(removed)))
-            .await?;
+            .collect()
+            .await;
+        // Past those that failed, too: the next round comes to them again, and the others are behind them.
         after.reference = Some(next);
-        Ok(removed)
+        let (mut audited, mut removed, mut failed) = (0, 0, None);
+        for result in results {
+            match result {
+                Ok(was_removed) => {
+                    audited += 1;
+                    removed += usize::from(was_removed);
+                }
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
+        }
+        Stats::add(&self.stats.references_audited, audited);
+        Stats::add(&self.stats.references_removed, removed as u64);
+        failed.map_or(Ok(removed), Err)
     }
 }
 
@@ -103,6 +125,16 @@ impl Router {
         }
     }
 
+    /// Looks which errand waits longest, for the [`Stats`].
+    pub(crate) async fn look_for_oldest_errand(&self) -> Result<(), MorayError> {
+        let end = Timestamp::from_millis(u64::MAX);
+        let first = self.shards.iter().map(|shard| shard.errands(None, end, 1));
+        let first = try_join_all(first).await?;
+        let oldest = first.iter().flatten().map(|logged| logged.logged).min();
+        self.stats.set_oldest_errand(oldest);
+        Ok(())
+    }
+
     /// Runs errands of one shard's log and forgets those that could be run.
     async fn run_logged(&self, index: usize, errands: Vec<Logged>) -> Result<usize, MorayError> {
         let results: Vec<_> = stream::iter(errands)
@@ -118,6 +150,7 @@ impl Router {
             }
         }
         self.shards[index].forget_errands(&run).await?;
+        Stats::add(&self.stats.errands_run, run.len() as u64);
         match failed {
             None => Ok(run.len()),
             Some(error) => Err(error),
@@ -148,7 +181,8 @@ impl Router {
             reference,
             since,
         } = held;
-        let mut next = Audit::start(object, &reference, since < stopped);
+        let is_old = since < stopped || since >= stopped.too_far_ahead();
+        let mut next = Audit::start(object, &reference, is_old);
         loop {
             next = match next {
                 Next::Send(audit, step) => {

@@ -127,7 +127,9 @@ impl Worker {
 
     async fn run_errands(&self) {
         let before = self.before(self.config.errands_age);
-        match self.router.run_errands(before, PAGE).await {
+        let run = self.router.run_errands(before, PAGE).await;
+        let looked = self.router.look_for_oldest_errand().await;
+        match run.and_then(|count| looked.map(|()| count)) {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "errands of links and renames run from the logs"),
             Err(error) => tracing::warn!(%error, "errands of links and renames wait"),

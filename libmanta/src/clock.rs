@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Timestamp(u64);
 
+/// An hour: more than the clocks of machines that somebody looks after ever differ.
+const AHEAD_MAX_MS: u64 = 3_600_000;
+
 impl Timestamp {
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
@@ -53,6 +56,14 @@ impl Timestamp {
             self.0
                 .saturating_sub(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)),
         )
+    }
+
+    /// The first moment after this one that is too far ahead: what is dated so or later was dated by a clock
+    /// that was wrong, and is due at once, for waiting for its time could take years. Less is taken for skew,
+    /// and waited for.
+    #[must_use]
+    pub const fn too_far_ahead(self) -> Self {
+        Self(self.0.saturating_add(AHEAD_MAX_MS))
     }
 
     /// `2013-05-22T17:39:43.714Z`, as listings and jobs show times.

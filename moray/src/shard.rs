@@ -312,8 +312,9 @@ impl shard::links::Links for Shard {
         before: Timestamp,
         limit: usize,
     ) -> Result<Vec<Logged>, MorayError> {
+        let now = self.clock.now();
         self.readers
-            .blocking(move |db| errands::read(db, after, before, limit))
+            .blocking(move |db| errands::read(db, after, before, now, limit))
             .await
     }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use libmanta::link::{Over, Prepared};
+use libmanta::link::{Binding, Over, Prepared};
 use libmanta::moray::links::Logged;
 use libmanta::moray::shard::links::{
     Claim, FoundChild, Held, Links, Pinned, Prepare, ReadReference, Written,
@@ -38,6 +38,10 @@ pub struct Unreliable {
     /// Whether errands that have been run leave the log.
     pub forgets: bool,
     pub echo: Option<Arc<Echo>>,
+    /// A name that cannot be read.
+    pub damaged: Option<ObjectKey>,
+    /// A child that somebody else has begun to enter whenever somebody looks.
+    pub entering: Option<ObjectKey>,
 }
 
 /// Delivers a share of the steps that may be repeated a second time, later.
@@ -84,6 +88,8 @@ impl Unreliable {
             last_takes_effect: false,
             forgets: true,
             echo: None,
+            damaged: None,
+            entering: None,
         }
     }
 
@@ -131,6 +137,12 @@ impl Shard for Unreliable {
         self.inner.name()
     }
     async fn look(&self, key: &ObjectKey) -> Result<Look, MorayError> {
+        if self.damaged.as_ref() == Some(key) {
+            return Err(MorayError::Corrupt {
+                shard: self.inner.name().to_owned(),
+                reason: "damaged".to_owned(),
+            });
+        }
         self.pass(self.inner.look(key)).await
     }
     async fn list(&self, list: &List) -> Result<Listed, MorayError> {
@@ -250,6 +262,14 @@ impl Links for Unreliable {
         .await
     }
     async fn find_child(&self, directory: &ObjectKey) -> Result<FoundChild, MorayError> {
+        if let Some(child) = &self.entering {
+            let binding = Binding::Entering {
+                object: ObjectId::random(),
+                token: Token::random(),
+                before: None,
+            };
+            return Ok(FoundChild::Unresolved(child.clone(), binding));
+        }
         self.pass(self.inner.find_child(directory)).await
     }
     async fn references(

@@ -65,13 +65,14 @@ pub struct Transferred {
 /// objects does.
 #[async_trait]
 pub trait Upkeep: Send + Sync {
-    /// Runs the errands that were logged before `before`, `limit` at a time. Returns how many. An error means
-    /// that some could not be run, and stay in the log; the others were.
+    /// Runs the errands that were logged before `before`, or by a clock that was far ahead, `limit` at a time.
+    /// Returns how many. An error means that some could not be run, and stay in the log; the others were.
     async fn run_errands(&self, before: Timestamp, limit: usize) -> Result<usize, MorayError>;
 
     /// Looks after at most `limit` references behind `after`, and moves it; back to the beginning when that
-    /// was all. Operations that began before `stopped` count as stopped. Returns how many references were
-    /// removed.
+    /// was all. Operations that began before `stopped`, or by a clock that was far ahead, count as stopped.
+    /// Returns how many references were removed. An error means that some could not be looked after; `after`
+    /// has moved past them, and the others were.
     async fn audit(
         &self,
         after: &mut AuditCursor,
@@ -93,5 +94,6 @@ pub struct AuditCursor {
 pub struct Logged {
     /// Position in that shard's log; never used again.
     pub sequence: u64,
+    pub logged: Timestamp,
     pub errand: Errand<ObjectKey>,
 }

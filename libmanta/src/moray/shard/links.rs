@@ -55,7 +55,7 @@ pub trait Links {
     ) -> Result<bool, MorayError>;
 
     /// What keeps a directory from being removed: a child that is [resolved](Binding::is_unresolved), or else
-    /// any.
+    /// the first of all by name.
     async fn find_child(&self, directory: &ObjectKey) -> Result<FoundChild, MorayError>;
 
     // At a record.
@@ -100,7 +100,8 @@ pub trait Links {
 
     // Housekeeping.
 
-    /// Errands in the log that were logged before `before`, behind `after`, in the order of their sequence.
+    /// Errands in the log that were logged before `before`, or [too far ahead](Timestamp::too_far_ahead) of now,
+    /// behind `after`, in the order of their sequence.
     async fn errands(
         &self,
         after: Option<u64>,

@@ -39,11 +39,6 @@ pub(super) fn append(
     Ok(())
 }
 
-/// Entries dated further ahead than this were logged by a clock that was wrong, and are due: waiting for
-/// their time could take years. Younger than the grace period they are not, unless the clock was set back
-/// within it. Less is taken for skew, and waited for.
-const AHEAD_MAX_MS: u64 = 3_600_000;
-
 /// Served by the index on `logged_ms`, which holds the sequence as well: the scan begins behind the cursor
 /// and ends with the page, whatever lies around it.
 const PAGE: &str = "SELECT sequence, logged_ms, object_id, creator, copies FROM deleted \
@@ -53,7 +48,8 @@ const PAGE: &str = "SELECT sequence, logged_ms, object_id, creator, copies FROM 
 /// Which entries are wanted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Due {
-    /// Logged before this, or ahead of `now` by more than [`AHEAD_MAX_MS`].
+    /// Logged before this, or [too far ahead](Timestamp::too_far_ahead) of `now`. Those are not younger than the
+    /// grace period, unless the clock was set back within it.
     pub(crate) before: Timestamp,
     pub(crate) now: Timestamp,
     /// Behind this one, in the order of (time, sequence).
@@ -64,7 +60,7 @@ pub(crate) struct Due {
 /// The oldest due entries.
 pub(crate) fn read(db: &Connection, shard: &str, due: Due) -> Result<Vec<Deleted>, Fault> {
     let before = entry_row::to_sql(due.before.as_millis());
-    let ahead = entry_row::to_sql(due.now.as_millis().saturating_add(AHEAD_MAX_MS)).max(before);
+    let ahead = entry_row::to_sql(due.now.too_far_ahead().as_millis()).max(before);
     let mut deleted = Vec::new();
     for (from, to) in [(0, before), (ahead, i64::MAX)] {
         let (logged, sequence) = due.after.map_or((-1, -1), |(logged, sequence)| {

@@ -38,6 +38,7 @@ pub(super) fn log(
         ])?;
     Ok(Logged {
         sequence: sequence.cast_unsigned(),
+        logged: now,
         errand,
     })
 }
@@ -51,21 +52,23 @@ pub(super) fn log_drop(
     log(db, Errand::Drop { object, label }, now).map(drop)
 }
 
-/// Those behind `after` that were logged before `before`.
+/// Those behind `after` that were logged before `before`, or [too far ahead](Timestamp::too_far_ahead) of `now`.
 pub(crate) fn read(
     db: &Connection,
     after: Option<u64>,
     before: Timestamp,
+    now: Timestamp,
     limit: usize,
 ) -> Result<Vec<Logged>, Fault> {
     let mut statement = db.prepare_cached(
-        "SELECT sequence, kind, object_id, label, name FROM errand \
-         WHERE sequence > ?1 AND logged_ms < ?2 ORDER BY sequence LIMIT ?3",
+        "SELECT sequence, kind, object_id, label, name, logged_ms FROM errand \
+         WHERE sequence > ?1 AND (logged_ms < ?2 OR logged_ms >= ?3) ORDER BY sequence LIMIT ?4",
     )?;
     let after = after.map_or(-1, to_sql);
     let mut rows = statement.query(params![
         after,
         to_sql(before.as_millis()),
+        to_sql(now.too_far_ahead().as_millis()),
         to_sql(limit as u64)
     ])?;
     let mut logged = Vec::new();
@@ -92,6 +95,7 @@ pub(crate) fn read(
         };
         logged.push(Logged {
             sequence: unsigned(row, 0)?,
+            logged: Timestamp::from_millis(unsigned(row, 5)?),
             errand,
         });
     }

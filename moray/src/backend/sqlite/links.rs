@@ -113,7 +113,7 @@ pub(crate) fn find_child(db: &Connection, directory: &ObjectKey) -> Result<Found
         return Ok(FoundChild::There);
     }
     let name: Option<String> = db
-        .prepare_cached("SELECT name FROM entry WHERE directory = ?1 LIMIT 1")?
+        .prepare_cached("SELECT name FROM entry WHERE directory = ?1 ORDER BY name LIMIT 1")?
         .query_row([id], |row| row.get(0))
         .optional()?;
     let Some(name) = name else {

@@ -1,4 +1,4 @@
-//! The delete log is read in the order of its times, by clocks that are not always right.
+//! The delete log, in the order of its times, and errands, with clocks that are not always right.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -6,12 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use libmanta::link::Over;
+use libmanta::link::{Kind, Over};
+use libmanta::moray::shard::links::{Links as _, TransferHere, Written};
 use libmanta::moray::shard::{Admit, Child};
 use libmanta::moray::{DeleteLog, Deleted, LogCursor, shard::Shard as _};
 use libmanta::namespace::{Presence, Token};
-use libmanta::{AccountId, Clock, Condition, Timestamp};
+use libmanta::{AccountId, Clock, Condition, ObjectKey, Timestamp};
 use moray::{Config, Parts, Shard};
+use testkit::links::id;
 use testkit::moray::{key, object, put};
 
 const NOW: u64 = 1_700_000_000_000;
@@ -40,23 +42,51 @@ fn open(directory: &Path, clock: &Arc<Hands>) -> Arc<Shard> {
     Shard::open_with(Config::new("1", directory.join("db")), parts).unwrap()
 }
 
-/// Logs one entry, dated by the clock as it is.
-async fn delete(shard: &Shard) {
-    let key = key(AccountId::random(), "stor/x");
+async fn insert(shard: &Shard, child: Child) {
     let admit = Admit::Begin {
         nonce: Token::random(),
         presence: Presence::Always,
     };
-    let child = Child::Object(put(object(key.clone())));
     shard
         .insert(Arc::new(child), admit, Over::Free)
         .await
         .unwrap();
+}
+
+async fn remove(shard: &Shard, key: &ObjectKey) {
     let condition = Condition::default();
-    shard
-        .remove_object(&key, &condition, Over::Free)
-        .await
-        .unwrap();
+    let removed = shard.remove_object(key, &condition, Over::Free).await;
+    assert!(matches!(removed, Ok(Written::Done(Ok(_)))), "{removed:?}");
+}
+
+/// Logs one entry, dated by the clock as it is.
+async fn delete(shard: &Shard) {
+    let key = key(AccountId::random(), "stor/x");
+    insert(shard, Child::Object(put(object(key.clone())))).await;
+    remove(shard, &key).await;
+}
+
+/// Logs one errand, dated by the clock as it is: an object with two names loses one.
+async fn lose_a_name(shard: &Shard) {
+    let owner = AccountId::random();
+    let (source, target) = (key(owner, "stor/x"), key(owner, "stor/y"));
+    let entry = object(source.clone());
+    let record = id(&entry);
+    insert(shard, Child::Object(put(entry))).await;
+    let transfer = TransferHere {
+        kind: Kind::Link,
+        source,
+        target: target.clone(),
+        record: Some(record),
+        token: Token::random(),
+        mtime: None,
+        roles: None,
+        source_condition: Condition::default(),
+        target_condition: Condition::default(),
+        directory_entries_max: 10,
+    };
+    insert(shard, Child::Transfer(transfer)).await;
+    remove(shard, &target).await;
 }
 
 async fn page(shard: &Shard, before: u64, cursor: &LogCursor, limit: usize) -> Vec<Deleted> {
@@ -129,5 +159,33 @@ async fn pages_follow_one_another_past_entries_that_stay() {
     assert_eq!(seen.len(), 61);
     assert!(seen.is_sorted_by_key(|entry| (entry.logged, entry.sequence)));
     assert!(seen.windows(2).all(|pair| pair[0] != pair[1]));
+    shard.close().await;
+}
+
+#[tokio::test]
+async fn errands_of_the_future_are_due_when_far_ahead() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Hands::default());
+    let shard = open(directory.path(), &clock);
+    let (years, little) = (NOW + 100_000 * HOUR, NOW + HOUR / 2);
+    for time in [years, little, NOW - 1, NOW, years] {
+        clock.set(time);
+        lose_a_name(&shard).await;
+    }
+    clock.set(NOW);
+    let due = async |after, before, limit| {
+        let before = Timestamp::from_millis(before);
+        let errands = shard.errands(after, before, limit).await.unwrap();
+        let times: Vec<u64> = errands.iter().map(|e| e.logged.as_millis()).collect();
+        (errands.last().map(|errand| errand.sequence), times)
+    };
+    let (first, times) = due(None, NOW, 1).await;
+    assert_eq!(times, [years]);
+    assert_eq!(due(first, NOW, 100).await.1, [NOW - 1, years]);
+    assert_eq!(
+        due(None, little + 1, 100).await.1,
+        [years, little, NOW - 1, NOW, years]
+    );
+    assert_eq!(due(None, u64::MAX, 100).await.1.len(), 5, "nothing twice");
     shard.close().await;
 }
