@@ -179,10 +179,14 @@ async fn authenticate(
         server.throttling.may_try(head.client, class)?;
     }
     let somebody = auth::authenticate(server, head, credentials).await;
-    if let Err(error) = &somebody
-        && error.answer().status.is_client_error()
-    {
-        server.throttling.failed(head.client, class);
+    match &somebody {
+        // Whoever is blocked is who they say: a job of theirs asks from the address of all jobs.
+        Ok(_) | Err(Error::AccountBlocked { .. }) => {}
+        Err(error) if error.answer().status.is_client_error() => {
+            server.throttling.failed(head.client, class);
+        }
+        // Nobody could tell.
+        Err(_) => {}
     }
     somebody
 }

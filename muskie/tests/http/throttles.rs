@@ -78,6 +78,21 @@ async fn whoever_only_claims_to_be_somebody_spends_nothing_of_theirs() {
     store.stop().await;
 }
 
+/// A job of a blocked account may go on asking, from the address of all jobs.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_blocked_is_still_who_they_say() {
+    let store = start_with(|config| config.throttle.each = rates(1)).await;
+    let people = &store.people;
+    people.change("bob", |bob| bob.approved = false).await;
+    let his = get("/bob/stor").signed_by(&store.bob);
+    for _ in 0..20 {
+        let refused = his.send(store.address).await.is(403);
+        assert_eq!(refused.code(), "AccountBlocked");
+    }
+    store.get("/alice/stor").await.is(200);
+    store.stop().await;
+}
+
 /// Or whoever guesses would only have to wait for another status.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_failed_too_often_is_not_told_that_it_is_right() {
