@@ -419,28 +419,6 @@ async fn deleted_objects_are_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn roots_take_no_object() {
-    let store = start().await;
-    let put = async |path: &str| store.put(path, "x").await;
-    for directory in ["/alice/stor", "/alice/jobs"] {
-        let message = "overwrite of \"content-length\" forbidden on a directory";
-        put(directory).await.refused(400, "InvalidUpdate", message);
-        let chunked = store
-            .send(Request::new("PUT", directory).chunked(&[b"x"]))
-            .await;
-        let message = format!("{directory} is a directory: PUT is not allowed");
-        chunked.refused(400, "OperationNotAllowedOnDirectory", &message);
-    }
-    let refused = put("/alice").await;
-    refused.refused(
-        400,
-        "OperationNotAllowedOnRootDirectory",
-        "PUT is not allowed on /alice",
-    );
-    store.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn m2_far_too_large_is_refused_before_any_data() {
     let store = start_m2().await;
     let request = Request::new("PUT", "/alice/stor/huge")

@@ -11,9 +11,7 @@ const RANGES: &str = "multi-range requests not supported";
 
 pub(super) const ROWS: &[Row<Stage>] = &[
     row(400, "BadRequest", "Content-MD5 invalid", |stage| {
-        ["", "x", "d41d8cd98f00b204e9800998ecf8427e", "AAAA"]
-            .map(|md5| asks(stage.put("content-md5", md5), "Content-MD5 invalid"))
-            .into()
+        vec![asks(stage.put("content-md5", "x"), "Content-MD5 invalid")]
     }),
     row(
         400,
@@ -131,11 +129,7 @@ pub(super) const ROWS: &[Row<Stage>] = &[
         400,
         "InvalidDurabilityLevel",
         "durability-level must be between 1 and {max}",
-        |stage| {
-            ["0", "10", "foo", "-1", "2.5", ""]
-                .map(|level| asks(stage.put("durability-level", level), DURABILITY))
-                .into()
-        },
+        |stage| vec![asks(stage.put("durability-level", "10"), DURABILITY)],
     ),
     row(
         503,
@@ -148,14 +142,10 @@ pub(super) const ROWS: &[Row<Stage>] = &[
         "InvalidMaxContentLength",
         "{value} is an invalid max-content-length value",
         |stage| {
-            ["-5", "x", "1e3", ""]
-                .map(|value| {
-                    let request = Request::new("PUT", "/alice/stor/o").chunked(&[b"new"]);
-                    let request = request.header("max-content-length", value);
-                    let message = format!("{value} is an invalid max-content-length value");
-                    asks(stage.by_alice(request), message)
-                })
-                .into()
+            let request = Request::new("PUT", "/alice/stor/o").chunked(&[b"new"]);
+            let request = request.header("max-content-length", "-5");
+            let message = "-5 is an invalid max-content-length value";
+            vec![asks(stage.by_alice(request), message)]
         },
     ),
     row(
@@ -218,6 +208,7 @@ pub(super) const ROWS: &[Row<Stage>] = &[
                 "/alice/stor/d?metadata=true",
                 "/alice/stor/d",
                 "/alice/stor",
+                "/alice/jobs",
             ]
             .map(put)
             .into()

@@ -141,6 +141,8 @@ async fn at_limits() {
             .is(204);
     }
     provoke(&store, &store, NARROW).await;
+    // Directories are made where there are too many entries already.
+    store.mkdir("/alice/stor/d/new").await.is(204);
     store.stop().await;
 }
 

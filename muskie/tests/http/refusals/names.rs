@@ -128,7 +128,7 @@ pub(super) const ROWS: &[Row<Stage>] = &[
         "{path} is a directory: {method} is not allowed",
         |stage| {
             let mut all = Vec::new();
-            for directory in ["/alice/stor/d", "/alice/stor"] {
+            for directory in ["/alice/stor/d", "/alice/stor", "/alice/jobs"] {
                 let message = format!("{directory} is a directory: PUT is not allowed");
                 let put = Request::new("PUT", directory).chunked(&[b"x"]);
                 let links = [link, rename].map(|make| make("/alice/stor/o", directory));
