@@ -35,7 +35,8 @@ pub(super) struct Connection {
         hide_env_values = true
     )]
     roles: Vec<String>,
-    /// Do not validate TLS certificates (also MANTA_TLS_INSECURE=1)
+    /// Do not validate TLS certificates (also MANTA_TLS_INSECURE=1). Rather name the file of an authority of
+    /// your own in SSL_CERT_FILE
     #[arg(short = 'i', long)]
     insecure: bool,
     /// Key fingerprint, MD5 or SHA256
@@ -46,7 +47,7 @@ pub(super) struct Connection {
         hide_env_values = true
     )]
     key_id: Option<String>,
-    /// Manta URL
+    /// Manta URL; reached through https_proxy or http_proxy where these are set
     #[arg(short = 'u', long, env = "MANTA_URL", hide_env_values = true)]
     url: Option<String>,
     /// Log what is done on stderr

@@ -1,6 +1,7 @@
 //! The ways into a store, and what is let in: TLS with real clients, the listener for what anybody may
 //! overhear, throttles changed while the store runs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,12 +9,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tests::home::{outcome, run, run_with};
-use tests::{Launch, Store, wait_for};
+use tests::{Launch, Proxy, Store, wait_for};
+
+use crate::said::said;
 
 const CERTIFICATE: &str = include_str!("../../../muskie/tests/http/tls/first.pem");
 const KEY: &str = include_str!("../../../muskie/tests/http/tls/first.key.pem");
 const OTHER_CERTIFICATE: &str = include_str!("../../../muskie/tests/http/tls/second.pem");
 const OTHER_KEY: &str = include_str!("../../../muskie/tests/http/tls/second.key.pem");
+
+/// A certificate for `localhost` and 127.0.0.1 of an authority that nobody believes unless told to.
+const AUTHORITY: &str = include_str!("../../../manta-client/tests/fixtures/tls/ca.pem");
+const OF_AUTHORITY: &str = include_str!("../../../manta-client/tests/fixtures/tls/server.pem");
+const KEY_OF_AUTHORITY: &str = include_str!("../../../manta-client/tests/fixtures/tls/server.key");
 
 struct Files(tempfile::TempDir);
 
@@ -127,6 +135,173 @@ fn real_clients_work_through_tls() -> Result<()> {
             .ok()
             .filter(|body| body == "hello"))
     })?;
+    store.finish()
+}
+
+/// A store behind such a certificate, the file of its authority, and what keeps both.
+fn with_authority() -> Result<(Store, PathBuf, Files)> {
+    let files = Files::write(OF_AUTHORITY, KEY_OF_AUTHORITY)?;
+    let authority = files.0.path().join("ca.pem");
+    fs::write(&authority, AUTHORITY)?;
+    Ok((files.launch().start()?, authority, files))
+}
+
+#[test]
+fn our_commands_believe_an_authority_they_are_told_of() -> Result<()> {
+    let (store, authority, _files) = with_authority()?;
+    let home = store.user()?;
+    let trusting = |name: &str| {
+        let mut command = home.own(name);
+        command.env("SSL_CERT_FILE", &authority);
+        command
+    };
+    // Of several parts, so that connections are made anew and bodies wait to be asked for.
+    let bytes: Vec<u8> = (0..11_u32 << 18).flat_map(u32::to_le_bytes).collect();
+    fs::create_dir(home.path().join("tree"))?;
+    fs::write(home.path().join("tree/large"), &bytes)?;
+    fs::write(home.path().join("tree/small"), "small")?;
+    let mut mput = trusting("mput");
+    mput.args(["--multipart-threshold", "5M", "--part-size", "5M"]);
+    run(mput.args(["-q", "-r", "-f", "tree", "~~/stor/tree"]))?;
+    let mut mget = trusting("mget");
+    let back = outcome(mget.args(["-q", "~~/stor/tree/large"]))?;
+    ensure!(back.status.success() && back.stdout == bytes, "the content");
+    run(trusting("msync").args(["-q", "-r", "-m", "~~/stor/tree", "back"]))?;
+    run(home.command("diff").args(["-r", "tree", "back"]))?;
+    let mut mjob = trusting("mjob");
+    mjob.args(["create", "-q", "-o", "-m", "cat"]);
+    let counted = run_with(&mut mjob, store.path("stor/tree/small").as_bytes())?;
+    ensure!(counted == "small", "{counted}");
+    run(trusting("mrm").args(["-r", "~~/stor/tree"]))?;
+    // By the other name in the certificate too.
+    let port = store.address().port();
+    let mut named = trusting("mls");
+    named.env("MANTA_URL", format!("https://localhost:{port}"));
+    ensure!(run(named.arg("~~"))?.contains("stor/"), "localhost");
+
+    // Whoever is not told does not believe it, and sends nothing.
+    let url = store.url().trim_start_matches("https://").to_owned();
+    let nothing = store.scratch().join("nothing.pem");
+    fs::write(&nothing, "")?;
+    let other = store.scratch().join("other.pem");
+    fs::write(&other, OTHER_CERTIFICATE)?;
+    let missing = store.scratch().join("missing.pem");
+    let unknown =
+        format!("mls: ConnectionError: cannot connect to {url}: invalid peer certificate");
+    for (file, line) in [
+        (None, unknown.clone()),
+        (Some(&other), unknown),
+        (
+            Some(&nothing),
+            format!("mls: Error: cannot prepare for TLS: {}", nothing.display()),
+        ),
+        (
+            Some(&missing),
+            format!("mls: Error: cannot prepare for TLS: {}", missing.display()),
+        ),
+    ] {
+        let mut mls = home.own("mls");
+        if let Some(file) = file {
+            mls.env("SSL_CERT_FILE", file);
+        }
+        let refused = said(&mut mls)?;
+        ensure!(
+            refused.code == Some(1)
+                && refused.stdout.is_empty()
+                && refused.stderr.starts_with(&line)
+                && refused.stderr.lines().count() == 1,
+            "{file:?}: {refused:?}\nnot {line}"
+        );
+    }
+    ensure!(
+        run(home.own("mls").args(["-i", "~~"]))?.contains("stor/"),
+        "-i"
+    );
+
+    // The other clients, each in its way.
+    let mut npm = home.npm("mls")?;
+    npm.env("NODE_EXTRA_CA_CERTS", &authority);
+    ensure!(run(npm.arg("~~"))?.contains("stor/"), "npm");
+    let unsafely = |options: &[&str]| -> Result<String> {
+        let mut mantash = home.mantash()?;
+        run(mantash.args(options).args(["ls", "/"]))
+    };
+    ensure!(unsafely(&["-i"])?.contains(store.account()), "mantash -i");
+    let distrustful = said(home.mantash()?.args(["find", "~"]))?;
+    ensure!(
+        distrustful.code == Some(1) && distrustful.stderr.contains("CERTIFICATE_VERIFY_FAILED"),
+        "{distrustful:?}"
+    );
+    store.finish()
+}
+
+#[test]
+fn clients_go_through_a_proxy_where_the_environment_names_one() -> Result<()> {
+    let (store, authority, _files) = with_authority()?;
+    let home = store.user()?;
+    let proxy = Proxy::start()?;
+    let address = store.address();
+    let authority = authority.to_str().context("a path")?;
+    let own = |name: &str, variables: &[(&str, &str)]| {
+        let mut command = home.own(name);
+        command.env("SSL_CERT_FILE", authority);
+        command.envs(variables.iter().copied());
+        command
+    };
+    let through = proxy.url();
+    let tunnel = format!("CONNECT {address} HTTP/1.1");
+    let asked = || -> BTreeSet<String> { proxy.take_asked().into_iter().collect() };
+
+    // In TLS the proxy sees where to, and nothing of what.
+    for name in ["https_proxy", "HTTPS_PROXY"] {
+        run_with(
+            own("mput", &[(name, &through)]).args(["-q", "~~/public/x"]),
+            b"hello",
+        )?;
+        ensure!(asked() == BTreeSet::from([tunnel.clone()]), "{name}");
+        let back = run(own("mget", &[(name, &through)]).args(["-q", "~~/public/x"]))?;
+        ensure!(back == "hello" && asked().len() == 1, "{back}");
+    }
+    let mut npm = home.npm("mls")?;
+    npm.env("NODE_EXTRA_CA_CERTS", authority);
+    ensure!(
+        run(npm.env("https_proxy", &through).arg("~~"))?.contains("stor/"),
+        "npm"
+    );
+    ensure!(
+        asked() == BTreeSet::from([tunnel]),
+        "npm has asked for a tunnel"
+    );
+    // What is exempt goes straight, as does what the variable is not for.
+    let hosts = [("https_proxy", through.as_str()), ("no_proxy", "127.0.0.1")];
+    for variables in [&hosts[..], &[("http_proxy", &through)]] {
+        run(own("mls", variables).arg("~~"))?;
+        ensure!(asked().is_empty(), "{variables:?}");
+    }
+
+    // Without TLS it is given the whole URL; the store that listens there gives what is public.
+    let plain = store.ready("insecureUrl");
+    let mut mget = own("mget", &[("http_proxy", &through), ("MANTA_URL", plain)]);
+    mget.env("MANTA_NO_AUTH", "true");
+    let path = store.path("public/x");
+    ensure!(run(mget.args(["-q", &path]))? == "hello", "public");
+    let line = format!("GET {plain}{path} HTTP/1.1");
+    ensure!(asked() == BTreeSet::from([line]), "the whole URL");
+
+    // A proxy that is not there is the end of it: nothing goes around it.
+    let away = own("mls", &[("https_proxy", "http://127.0.0.1:1")])
+        .arg("~~")
+        .output()?;
+    let words = String::from_utf8_lossy(&away.stderr).into_owned();
+    ensure!(
+        away.status.code() == Some(1) && words.contains("Connection refused"),
+        "{words}"
+    );
+    let strange = said(own("mls", &[("https_proxy", "socks5://127.0.0.1:1")]).arg("~~"))?;
+    ensure!(
+        strange.code == Some(1) && strange.stderr.contains("is not a proxy that can be used"),
+        "{strange:?}"
+    );
     store.finish()
 }
 
