@@ -171,7 +171,7 @@ impl Store {
     /// Starts again over the same data, after [`kill`](Self::kill) or [`stop`](Self::stop).
     pub fn start(&mut self) -> Result<()> {
         ensure!(self.running.is_none(), "the store is running already");
-        fs::write(&self.config, self.launch.settings.join("\n")).context("write the settings")?;
+        self.write_settings()?;
         let log = File::options()
             .create(true)
             .append(true)
@@ -206,6 +206,7 @@ impl Store {
     /// Starts, expecting that it refuses to; returns what it said.
     pub fn refuses_to_start(&mut self) -> Result<String> {
         ensure!(self.running.is_none(), "the store is running already");
+        self.write_settings()?;
         let mut command = self.command(&self.binary()?);
         let output = command
             .stderr(Stdio::piped())
@@ -367,11 +368,20 @@ impl Store {
         Ok(values.sum())
     }
 
+    /// Changes a line of the configuration file for the next start.
+    pub fn configure(&mut self, line: &str) {
+        self.launch = self.launch.clone().setting(line);
+    }
+
     /// Changes a line of the configuration file and tells the store to read it.
     pub fn reconfigure(&mut self, line: &str) -> Result<()> {
-        self.launch = self.launch.clone().setting(line);
-        fs::write(&self.config, self.launch.settings.join("\n")).context("write the settings")?;
+        self.configure(line);
+        self.write_settings()?;
         signal(self.pid(), Signal::HUP)
+    }
+
+    fn write_settings(&self) -> Result<()> {
+        fs::write(&self.config, self.launch.settings.join("\n")).context("write the settings")
     }
 
     /// SIGKILL, and waits until the process is gone.

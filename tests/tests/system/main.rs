@@ -1,6 +1,7 @@
 //! The system tests: one binary, one module for each subject, so that it links once.
 
 mod adm_roles;
+mod auth_tokens;
 mod bad_input;
 mod behaviours;
 mod behaviours_access;
