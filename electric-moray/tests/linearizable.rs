@@ -7,23 +7,23 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
-mod history;
+mod directory_model;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::Store;
+use common::{Store, object_with, setting};
+use directory_model::{Call, Operation, Outcome, World};
 use electric_moray::Router;
-use history::{Call, Operation, Outcome, World};
 use libmanta::moray::{
     DeleteLog, LogCursor, Namespace, NamespaceError, Parent, PutObject, Replaced,
 };
-use libmanta::{AccountId, Condition, Entry, EtagList, ObjectId, ObjectKey, Timestamp};
+use libmanta::{AccountId, Condition, Entry, EtagList, ObjectKey, Timestamp};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use testkit::history;
 use testkit::moray::{key, listing, mkdir, object, put};
-use uuid::Uuid;
 
 const CALLERS: usize = 5;
 const CALLS_EACH: usize = 6;
@@ -85,13 +85,6 @@ async fn a_crowd_that_makes_the_same_path_never_fails() {
     }
 }
 
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| {
-        text.parse()
-            .unwrap_or_else(|_| panic!("{name} is {text}, not a number"))
-    })
-}
-
 async fn run(shards: usize) {
     let seed = setting("MORAY_SEED").unwrap_or_else(rand::random);
     let rounds = setting("MORAY_ROUNDS").unwrap_or(60);
@@ -124,7 +117,7 @@ async fn one_round(store: &Store, directory: &ObjectKey, rng: &mut StdRng) -> Ve
                 let ended = clock.fetch_add(1, Ordering::SeqCst);
                 calls.push(Call {
                     operation,
-                    outcome,
+                    outcome: Some(outcome),
                     begun,
                     ended,
                 });
@@ -157,14 +150,6 @@ fn draw(rng: &mut StdRng) -> Operation {
 
 fn child_key(directory: &ObjectKey, child: u8) -> ObjectKey {
     directory.child(&format!("child {child}")).unwrap()
-}
-
-fn object_with(key: ObjectKey, id: u128) -> Entry {
-    let mut entry = object(key);
-    if let libmanta::EntryKind::Object(object) = &mut entry.kind {
-        object.object_id = ObjectId::from_uuid(Uuid::from_u128(id));
-    }
-    entry
 }
 
 fn id_of(entry: &Entry) -> Option<u128> {
@@ -290,7 +275,7 @@ async fn check_rest(router: &Router, directory: &ObjectKey, calls: &[Call]) {
                 Operation::Put { id, .. }
                 | Operation::PutNew { id, .. }
                 | Operation::PutHere { id },
-                Outcome::Created | Outcome::Replaced(_),
+                Some(Outcome::Created | Outcome::Replaced(_)),
             ) => *id,
             _ => continue,
         };

@@ -41,10 +41,14 @@ pub enum If {
     Is(u128),
 }
 
-/// What a caller learns.
+/// What a caller learns. Some are told more than others of what was done.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Outcome {
     Done,
+    /// Done, with what the name held before.
+    Replaced(Option<Content>),
+    /// Done, with what was linked or renamed, and what the target held before.
+    Transferred(Content, Option<Content>),
     Found(Option<Content>),
     Page([Option<Content>; NAMES / DIRECTORIES]),
     NotFound,
@@ -96,6 +100,11 @@ impl World {
         world
     }
 
+    /// What callers learn of an operation that has led here, by how much they are told.
+    fn told(self, most: Outcome) -> Vec<(Self, Outcome)> {
+        vec![(self.clone(), Outcome::Done), (self, most)]
+    }
+
     fn has_directory_of(&self, name: u8) -> bool {
         self.directories[usize::from(directory_of(name))]
     }
@@ -127,17 +136,17 @@ impl World {
         } else if !target_if.holds(to) {
             refusals.push(Outcome::Precondition);
         }
-        if !refusals.is_empty() {
+        let Some(moved) = from.filter(|_| refusals.is_empty()) else {
             return refusals
                 .into_iter()
                 .map(|outcome| (self.clone(), outcome))
                 .collect();
-        }
+        };
         let mut world = self.with(target, from);
         if takes && source != target {
             world.names[usize::from(source)] = None;
         }
-        vec![(world, Outcome::Done)]
+        world.told(Outcome::Transferred(moved, to))
     }
 }
 
@@ -157,7 +166,8 @@ impl Sequential for World {
                 if !self.has_directory_of(name) {
                     stays(Outcome::ParentNotFound)
                 } else if condition.holds(at(name)) {
-                    vec![(self.with(name, Some((id, 0))), Outcome::Done)]
+                    self.with(name, Some((id, 0)))
+                        .told(Outcome::Replaced(at(name)))
                 } else {
                     stays(Outcome::Precondition)
                 }
@@ -165,7 +175,7 @@ impl Sequential for World {
             Operation::Delete { name, condition } => match at(name) {
                 None => stays(Outcome::NotFound),
                 content if condition.holds(content) => {
-                    vec![(self.with(name, None), Outcome::Done)]
+                    self.with(name, None).told(Outcome::Replaced(content))
                 }
                 Some(_) => stays(Outcome::Precondition),
             },
@@ -182,7 +192,9 @@ impl Sequential for World {
                 }
                 None => stays(Outcome::NotFound),
                 content if !condition.holds(content) => stays(Outcome::Precondition),
-                Some((id, _)) => vec![(self.with(name, Some((id, meta))), Outcome::Done)],
+                Some((id, _)) => self
+                    .with(name, Some((id, meta)))
+                    .told(Outcome::Replaced(at(name))),
             },
             Operation::Link(transfer) => self.transfer(transfer, false),
             Operation::Rename(transfer) => self.transfer(transfer, true),
@@ -210,6 +222,103 @@ impl Sequential for World {
                     stays(Outcome::NotEmpty)
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY: If = If::Any;
+
+    fn put(name: u8, id: u128) -> Operation {
+        Operation::Put {
+            name,
+            id,
+            condition: ANY,
+        }
+    }
+
+    fn transfer(source: u8, target: u8) -> Transfer {
+        Transfer {
+            source,
+            target,
+            source_if: ANY,
+            target_if: ANY,
+        }
+    }
+
+    /// One after the other.
+    fn explains(history: &[(Operation, Outcome)]) -> bool {
+        let calls: Vec<Call> = (0..)
+            .zip(history)
+            .map(|(time, (operation, outcome))| Call {
+                operation: *operation,
+                outcome: Some(*outcome),
+                begun: 2 * time,
+                ended: 2 * time + 1,
+            })
+            .collect();
+        history::check(&World::default(), &calls).is_ok()
+    }
+
+    #[test]
+    fn histories_with_one_wrong_answer_are_refused() {
+        let moved = Operation::Rename(transfer(0, 2));
+        let linked = Operation::Link(transfer(2, 1));
+        let get = |name| Operation::Get { name };
+        let delete = Operation::Delete {
+            name: 2,
+            condition: ANY,
+        };
+        let a = (1, 0);
+        let right = [
+            (put(0, 1), Outcome::Replaced(None)),
+            (put(2, 2), Outcome::Done),
+            (moved, Outcome::Transferred(a, Some((2, 0)))),
+            (get(0), Outcome::Found(None)),
+            (linked, Outcome::Transferred(a, None)),
+            (
+                Operation::Update {
+                    name: 1,
+                    meta: 7,
+                    condition: If::Is(1),
+                },
+                Outcome::Replaced(Some(a)),
+            ),
+            (delete, Outcome::Replaced(Some(a))),
+            (Operation::RemoveDirectory { directory: 1 }, Outcome::Done),
+            (linked, Outcome::SourceNotFound),
+            (moved, Outcome::ParentNotFound),
+            (
+                Operation::List { directory: 0 },
+                Outcome::Page([None, Some((1, 7))]),
+            ),
+        ];
+        assert!(explains(&right));
+        let wrong = [
+            (0, Outcome::Replaced(Some(a))),
+            (2, Outcome::Transferred(a, None)),
+            (2, Outcome::Transferred((2, 0), Some((2, 0)))),
+            (3, Outcome::Found(Some(a))),
+            (4, Outcome::Transferred(a, Some(a))),
+            (4, Outcome::SourceNotFound),
+            (5, Outcome::Replaced(Some((1, 7)))),
+            (5, Outcome::Precondition),
+            (6, Outcome::NotFound),
+            (6, Outcome::Replaced(None)),
+            (7, Outcome::NotEmpty),
+            (8, Outcome::Done),
+            (9, Outcome::NotEmpty),
+            (10, Outcome::Page([None, Some(a)])),
+            (10, Outcome::Page([Some((1, 7)), None])),
+            (10, Outcome::NotFound),
+        ];
+        for (place, outcome) in wrong {
+            let mut history = right;
+            history[place].1 = outcome;
+            assert!(!explains(&history), "{place}: {outcome:?}");
         }
     }
 }

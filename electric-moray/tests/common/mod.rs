@@ -12,6 +12,25 @@ use std::sync::Arc;
 
 use electric_moray::{Ring, Router};
 use libmanta::moray::shard::Shard;
+use libmanta::{Entry, EntryKind, ObjectId, ObjectKey};
+use uuid::Uuid;
+
+/// A number in the environment.
+pub fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is {text}, not a number"))
+    })
+}
+
+/// An object whose id the test chooses.
+pub fn object_with(key: ObjectKey, id: u128) -> Entry {
+    let mut entry = testkit::moray::object(key);
+    if let EntryKind::Object(object) = &mut entry.kind {
+        object.object_id = ObjectId::from_uuid(Uuid::from_u128(id));
+    }
+    entry
+}
 
 pub struct Store {
     pub shards: Vec<Arc<moray::Shard>>,
