@@ -1,8 +1,9 @@
 //! Settings of an all-in-one store: a TOML file (`--config`), then the command line on top of it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -149,6 +150,10 @@ pub(crate) struct JobSettings {
     pub(crate) isolation: IsolationSetting,
     pub(crate) zones: NonZeroUsize,
     pub(crate) input_idle_close_ms: u64,
+    pub(crate) hog_grace_ms: u64,
+    pub(crate) hog_kill_ms: u64,
+    /// Shares by login.
+    pub(crate) weights: HashMap<String, NonZeroU32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]

@@ -201,6 +201,11 @@ fn jobs(out: &mut String, marlin: &marlin::Service) {
             stats.tasks_started.get(),
         ),
         (
+            "tasks_killed_total",
+            "attempts ended because others had no zone",
+            stats.tasks_killed.get(),
+        ),
+        (
             "log_commits_total",
             "transactions that jobs cost",
             stats.log_commits.get(),

@@ -123,6 +123,9 @@ impl Store {
         let zones = compute.map(|compute| compute.host);
         let mut compute = marlin::Config::new(&doors.internal_url, scratch(&data_dir)?);
         compute.input_idle = Duration::from_millis(config.jobs.input_idle_close_ms);
+        compute.hog_grace = Duration::from_millis(config.jobs.hog_grace_ms);
+        compute.hog_kill = Duration::from_millis(config.jobs.hog_kill_ms);
+        compute.weights = config.jobs.weights.clone();
         if zones
             .as_ref()
             .is_ok_and(|zones| zones.isolation() == Isolation::Process)

@@ -18,6 +18,7 @@ pub(crate) mod stream;
 pub(crate) mod verdict;
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -141,6 +142,8 @@ impl Agent {
             streams: parts.config.streams.max(1),
             zones: parts.zones.capacity(),
             idle: parts.config.zone_idle,
+            hog_grace: parts.config.hog_grace,
+            hog_kill: parts.config.hog_kill,
         };
         let owner = Owner {
             parts,
@@ -194,6 +197,8 @@ struct StreamHandle {
     id: Id,
     /// `None` once the stream was told to stop.
     commands: Option<mpsc::Sender<Box<TaskSpec>>>,
+    /// Ends the task that runs now.
+    kill: CancellationToken,
 }
 
 impl Owner {
@@ -233,7 +238,8 @@ impl Owner {
                 self.groups
                     .entry(key)
                     .or_insert_with(|| Arc::new(Group::new(Arc::clone(&task.job), key.phase)));
-                self.schedule.submit(key, reduce, closed, task.id);
+                let owner = self.owner_of(&task.job);
+                self.schedule.submit(key, owner, reduce, closed, task.id);
                 self.tasks.insert(task.id, task);
             }
             Message::Close(group) => self.schedule.close(group),
@@ -257,8 +263,10 @@ impl Owner {
                     return self.schedule.ended(stream);
                 };
                 let (commands, inbox) = mpsc::channel(1);
+                let kill = CancellationToken::new();
                 let task = Stream {
                     id: stream,
+                    kill: kill.clone(),
                     group: Arc::clone(context),
                     parts: self.parts.clone(),
                     agent: self.mailbox.clone(),
@@ -266,8 +274,12 @@ impl Owner {
                 };
                 let handle = self.running.spawn(task.serve(inbox));
                 let id = handle.id();
-                let commands = Some(commands);
-                self.streams.insert(stream, StreamHandle { id, commands });
+                let handle = StreamHandle {
+                    id,
+                    commands: Some(commands),
+                    kill,
+                };
+                self.streams.insert(stream, handle);
             }
             Effect::Run { stream, task } => {
                 let Some(task) = self.tasks.remove(&task) else {
@@ -287,6 +299,23 @@ impl Owner {
                     handle.commands = None;
                 }
             }
+            Effect::Kill { stream } => {
+                if let Some(handle) = self.streams.get_mut(&stream) {
+                    let group = self.schedule.group_of(stream);
+                    tracing::info!(?group, "task killed so that others get a zone");
+                    self.parts.stats.tasks_killed.inc();
+                    handle.commands = None;
+                    handle.kill.cancel();
+                }
+            }
+        }
+    }
+
+    fn owner_of(&self, job: &JobContext) -> schedule::Owner {
+        let weight = self.parts.config.weights.get(job.login()).copied();
+        schedule::Owner {
+            account: job.record.owner,
+            weight: weight.map_or(1, NonZeroU32::get),
         }
     }
 

@@ -1,6 +1,8 @@
 //! What marlin is told (settings) and given (parts).
 
+use std::collections::HashMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +27,12 @@ pub struct Config {
     pub input_idle: Duration,
     /// How long a zone waits for more tasks of its group while nobody else wants it.
     pub zone_idle: Duration,
+    /// How long an account or job may hold more zones than its share while others have none, and what then
+    /// lies between two of its tasks that are killed and tried again. Source: marlin.md section 6.6.
+    pub hog_grace: Duration,
+    pub hog_kill: Duration,
+    /// Shares of accounts, by login, in relation to each other; 1 for whoever is not named.
+    pub weights: HashMap<String, NonZeroU32>,
     /// How long the records of an archived job stay. Source: marlin.md section 14 (5).
     pub linger: Duration,
     /// Where assets are kept while a group of tasks uses them. Files there have no names.
@@ -48,6 +56,9 @@ impl Config {
             streams: cores + 1,
             input_idle: Duration::from_secs(3600),
             zone_idle: Duration::from_secs(2),
+            hog_grace: Duration::from_secs(300),
+            hog_kill: Duration::from_secs(15),
+            weights: HashMap::new(),
             linger: Duration::from_secs(86_400),
             scratch_dir,
             tools_dir: "/opt/marlin/bin".to_owned(),

@@ -144,6 +144,8 @@ pub(crate) enum ErrorCode {
     JobCancelled,
     #[serde(rename = "TaskInitError")]
     TaskInit,
+    #[serde(rename = "TaskKilledError")]
+    TaskKilled,
     #[serde(rename = "UserTaskError")]
     UserTask,
     #[serde(rename = "InternalError")]
@@ -157,6 +159,13 @@ impl TaskError {
             message: message.into(),
             stderr: None,
         }
+    }
+
+    pub(crate) fn killed() -> Self {
+        Self::new(
+            ErrorCode::TaskKilled,
+            "task killed (excessive resource usage)",
+        )
     }
 
     pub(crate) fn internal() -> Self {

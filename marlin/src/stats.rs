@@ -25,6 +25,8 @@ pub struct Stats {
     pub jobs_archived: Counter,
     /// Attempts that were given a zone.
     pub tasks_started: Counter,
+    /// Attempts that were ended because they held a zone for too long while others had none.
+    pub tasks_killed: Counter,
     /// Transactions that made entries of jobs' logs durable, creations included. Divided by
     /// `jobs_created`, the commits a job costs.
     pub log_commits: Counter,

@@ -360,7 +360,7 @@ impl Supervisor {
 
     fn finished(&mut self, work: Work, attempt: u8, outcome: Outcome, effects: &mut Vec<Effect>) {
         let event = match outcome {
-            Outcome::Lost => TaskEvent::Lost,
+            Outcome::Lost | Outcome::Killed => TaskEvent::Lost,
             Outcome::Done(_) | Outcome::Failed(_) => TaskEvent::Finished,
         };
         let Some(task) = self.step(work, attempt, event) else {
@@ -370,8 +370,10 @@ impl Supervisor {
             self.tasks_running -= 1;
         }
         let (outputs, error) = match (outcome, task) {
-            (Outcome::Lost, Task::Queued { .. }) => {
-                tracing::warn!(job_id = %self.id, ?work, attempt, "task lost with its zone, trying again");
+            (lost @ (Outcome::Lost | Outcome::Killed), Task::Queued { .. }) => {
+                if lost == Outcome::Lost {
+                    tracing::warn!(job_id = %self.id, ?work, attempt, "task lost with its zone, trying again");
+                }
                 match work {
                     Work::Item(id) => self.enqueue(id),
                     Work::Reducer { phase, index } => {
@@ -386,6 +388,7 @@ impl Supervisor {
                 return;
             }
             (Outcome::Lost, _) => (Vec::new(), Some(TaskError::internal())),
+            (Outcome::Killed, _) => (Vec::new(), Some(TaskError::killed())),
             (Outcome::Done(outputs), _) => (outputs, None),
             (Outcome::Failed(error), _) => (Vec::new(), Some(error)),
         };

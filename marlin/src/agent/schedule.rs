@@ -1,16 +1,23 @@
 //! Which group gets a zone next. Pure: events in, effects out, time as an argument.
 //!
-//! A *group* is the tasks of one phase of one job, a *stream* one zone in its service. Rules, in order of
-//! weight: a group without a zone gets one as long as there are zones, first come first served; while the
-//! cores have room, the group with the fewest streams gets another; when all zones are in use, a stream
-//! gives its zone up between two tasks to the group that waits longest. A phase of reducers that still
-//! waits for input is *open*; open phases hold at most half of the zones that may be busy, or reducers
-//! waiting for input would keep out the very tasks that make it.
+//! A *group* is the tasks of one phase of one job, a *stream* one zone in its service. Whoever has least is
+//! served first: of the accounts, then of the account's jobs, then of the job's groups ([`fair`]). A group
+//! without a zone gets one as long as there are zones; one that has some gets more while the cores have room,
+//! or others have more than it. When all zones are in use, a stream gives its zone up between two tasks to a
+//! group that has less, and a task that does not end is killed after a while ([`hogs`]). A phase of reducers
+//! that still waits for input is *open*; open phases hold at most half of the zones that may be busy, or
+//! reducers waiting for input would keep out the very tasks that make it.
+
+mod fair;
+mod hogs;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use libmanta::{JobId, TaskId};
+use libmanta::{AccountId, JobId, TaskId};
+
+use self::fair::{Held, Margin};
+use self::hogs::Hogs;
 
 /// A phase of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +43,18 @@ pub(crate) enum Effect {
     Stop {
         stream: StreamId,
     },
+    /// End what it runs now, and give the zone back.
+    Kill {
+        stream: StreamId,
+    },
+}
+
+/// For whom a group works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) account: AccountId,
+    /// Its share in relation to those of other accounts; never 0.
+    pub(crate) weight: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +64,10 @@ pub(crate) struct Limits {
     /// Zones there are.
     pub(crate) zones: usize,
     pub(crate) idle: Duration,
+    /// How long a group may hold more than its share while others have nothing, and how much time then lies
+    /// between two of its tasks that are killed. Source: marlin.md section 6.6.
+    pub(crate) hog_grace: Duration,
+    pub(crate) hog_kill: Duration,
 }
 
 #[derive(Debug)]
@@ -53,11 +76,13 @@ pub(crate) struct Schedule {
     /// In the order in which they began to wait.
     groups: Vec<Group>,
     streams_made: StreamId,
+    hogs: Hogs,
 }
 
 #[derive(Debug)]
 struct Group {
     key: GroupKey,
+    owner: Owner,
     reduce: bool,
     /// No task that depends on further input comes.
     closed: bool,
@@ -75,16 +100,22 @@ pub(crate) enum Use {
         /// do nothing else.
         fresh: bool,
     },
-    Busy,
+    Busy {
+        since: Instant,
+    },
     Stopping,
 }
 
 impl Use {
+    fn is_idle(self) -> bool {
+        matches!(self, Self::Idle { .. })
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Idle { .. } => "idle",
-            Self::Busy => "busy",
+            Self::Busy { .. } => "busy",
             Self::Stopping => "stopping",
         }
     }
@@ -104,6 +135,7 @@ impl Schedule {
             limits,
             groups: Vec::new(),
             streams_made: 0,
+            hogs: Hogs::default(),
         }
     }
 
@@ -111,10 +143,18 @@ impl Schedule {
         self.limits.zones = zones;
     }
 
-    pub(crate) fn submit(&mut self, key: GroupKey, reduce: bool, closed: bool, task: TaskId) {
+    pub(crate) fn submit(
+        &mut self,
+        key: GroupKey,
+        owner: Owner,
+        reduce: bool,
+        closed: bool,
+        task: TaskId,
+    ) {
         let at = self.position(key).unwrap_or_else(|| {
             self.groups.push(Group {
                 key,
+                owner,
                 reduce,
                 closed,
                 queue: VecDeque::new(),
@@ -198,71 +238,97 @@ impl Schedule {
         let uses = self.groups.iter().flat_map(|group| group.streams.values());
         let idle = uses.filter_map(|state| match state {
             Use::Idle { since, .. } => Some(*since + self.limits.idle),
-            Use::Starting | Use::Busy | Use::Stopping => None,
+            Use::Starting | Use::Busy { .. } | Use::Stopping => None,
         });
-        idle.min()
+        idle.chain(self.hogs.next_deadline(&self.limits)).min()
     }
 
     /// Hands out tasks and zones.
     pub(crate) fn balance(&mut self, now: Instant) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.use_idle_streams(now, &mut effects);
-        while let Some(at) = self.starved() {
-            if self.in_use() >= self.limits.zones {
-                break;
-            }
-            self.start(at, &mut effects);
+        let mut held = Held::count(&self.groups);
+        while self.in_use() < self.limits.zones
+            && let Some(at) = self.next(&held, |_| true)
+        {
+            self.start(at, &mut held, &mut effects);
         }
-        while self.in_use() < self.limits.streams.min(self.limits.zones) {
-            let Some(at) = self.neediest() else {
-                break;
-            };
-            self.start(at, &mut effects);
-        }
+        self.watch_hogs(now, &mut effects);
         self.forget_finished();
         effects
     }
 
     fn use_idle_streams(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let in_use = self.in_use();
-        let over = in_use.saturating_sub(self.limits.streams);
-        let mut wanted_back = if in_use >= self.limits.zones {
-            let stopping = self.count(|state| state == Use::Stopping);
-            self.starved_count().saturating_sub(stopping)
-        } else {
-            0
-        };
-        let mut over_left = over;
-        for group in &mut self.groups {
-            let mut alive = group
-                .streams
-                .values()
-                .filter(|u| **u != Use::Stopping)
-                .count();
-            for (&stream, state) in &mut group.streams {
-                let Use::Idle { since, fresh } = *state else {
-                    continue;
-                };
-                let surplus = over_left > 0 && alive > 1;
-                let may_go = !fresh || group.queue.is_empty();
-                let expired = group.queue.is_empty()
-                    && (group.closed || now.duration_since(since) >= self.limits.idle);
-                if expired || (may_go && (wanted_back > 0 || surplus)) {
-                    wanted_back = wanted_back.saturating_sub(1);
-                    over_left = over_left.saturating_sub(1);
-                    alive -= 1;
-                    *state = Use::Stopping;
-                    effects.push(Effect::Stop { stream });
-                } else if let Some(task) = group.queue.pop_front() {
-                    *state = Use::Busy;
-                    effects.push(Effect::Run { stream, task });
+        let mut surplus = self.in_use().saturating_sub(self.limits.streams);
+        let mut held = self.promise_stopping();
+        let idle: Vec<(usize, StreamId)> = self
+            .groups
+            .iter()
+            .enumerate()
+            .flat_map(|(at, group)| {
+                let idle = group.streams.iter().filter(|(_, u)| u.is_idle());
+                idle.map(move |(stream, _)| (at, *stream))
+            })
+            .collect();
+        for (at, stream) in idle {
+            let Some(group) = self.groups.get(at) else {
+                continue;
+            };
+            let Some(Use::Idle { since, fresh }) = group.streams.get(&stream).copied() else {
+                continue;
+            };
+            let has_work = !group.queue.is_empty();
+            let may_go = !(fresh && has_work);
+            let expired =
+                !has_work && (group.closed || now.duration_since(since) >= self.limits.idle);
+            let is_surplus = may_go && surplus > 0 && group.alive() > 1;
+            let wanted_by = match may_go && self.in_use() >= self.limits.zones {
+                true => self.next(&held, |poor| {
+                    !has_work || held.has_more(group, poor, Margin::for_one_with(poor))
+                }),
+                false => None,
+            };
+            if expired || is_surplus || wanted_by.is_some() {
+                surplus = surplus.saturating_sub(1);
+                held.remove(group);
+                if let Some(poor) = wanted_by.and_then(|at| self.groups.get(at)) {
+                    held.promise(poor);
                 }
+                self.set(at, stream, Use::Stopping);
+                effects.push(Effect::Stop { stream });
+            } else if let Some(group) = self.groups.get_mut(at)
+                && let Some(task) = group.queue.pop_front()
+            {
+                self.set(at, stream, Use::Busy { since: now });
+                effects.push(Effect::Run { stream, task });
             }
         }
     }
 
-    fn start(&mut self, at: usize, effects: &mut Vec<Effect>) {
+    /// What everybody holds when the zones that are free, or on their way back, have gone to those who wait.
+    fn promise_stopping(&self) -> Held {
+        let mut held = Held::count(&self.groups);
+        let free = self.limits.zones.saturating_sub(self.in_use());
+        for _ in 0..free + self.count(|state| state == Use::Stopping) {
+            let Some(at) = self.next(&held, |_| true) else {
+                break;
+            };
+            if let Some(group) = self.groups.get(at) {
+                held.promise(group);
+            }
+        }
+        held
+    }
+
+    fn set(&mut self, at: usize, stream: StreamId, state: Use) {
         if let Some(group) = self.groups.get_mut(at) {
+            group.streams.insert(stream, state);
+        }
+    }
+
+    fn start(&mut self, at: usize, held: &mut Held, effects: &mut Vec<Effect>) {
+        if let Some(group) = self.groups.get_mut(at) {
+            held.add(group, 1);
             let stream = self.streams_made;
             self.streams_made += 1;
             group.streams.insert(stream, Use::Starting);
@@ -271,37 +337,23 @@ impl Schedule {
         }
     }
 
-    /// The group that has waited longest without any stream.
-    fn starved(&self) -> Option<usize> {
-        self.groups.iter().position(|group| self.is_starved(group))
-    }
-
-    fn starved_count(&self) -> usize {
-        self.groups
-            .iter()
-            .filter(|group| self.is_starved(group))
-            .count()
-    }
-
-    fn is_starved(&self, group: &Group) -> bool {
-        group.streams.is_empty() && !group.queue.is_empty() && self.may_start(group)
-    }
-
-    /// The group with the fewest streams of those that have tasks for one more.
-    fn neediest(&self) -> Option<usize> {
-        let needs = |group: &Group| {
-            let coming = group
-                .streams
-                .values()
-                .filter(|u| **u == Use::Starting)
-                .count();
-            group.queue.len() > coming && self.may_start(group)
+    /// Who gets the next zone, of the groups that `may`: of those that can use one more the one that has least,
+    /// and of equals the one that waits longest.
+    fn next(&self, held: &Held, may: impl Fn(&Group) -> bool) -> Option<usize> {
+        let cores_have_room = held.streams() < self.limits.streams;
+        let may_have = |group: &Group| {
+            let coming = group.streams.values().filter(|u| **u == Use::Starting);
+            let coming = coming.count() + held.promised(group);
+            let starves = group.streams.is_empty() && coming == 0;
+            group.queue.len() > coming
+                && (starves || cores_have_room || held.is_poor(group))
+                && self.may_start(group)
+                && may(group)
         };
-        self.groups
-            .iter()
-            .enumerate()
-            .filter(|(_, group)| needs(group))
-            .min_by_key(|(_, group)| group.streams.len())
+        let groups = self.groups.iter().enumerate();
+        groups
+            .filter(|(_, group)| may_have(group))
+            .min_by_key(|(_, group)| held.load(group))
             .map(|(at, _)| at)
     }
 
@@ -346,6 +398,12 @@ impl Schedule {
 impl Group {
     fn is_open(&self) -> bool {
         self.reduce && !self.closed
+    }
+
+    /// Streams that are not on their way back.
+    fn alive(&self) -> usize {
+        let alive = |state: &&Use| **state != Use::Stopping;
+        self.streams.values().filter(alive).count()
     }
 }
 

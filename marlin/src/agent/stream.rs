@@ -51,6 +51,8 @@ pub(crate) struct Stream {
     pub(crate) parts: Parts,
     pub(crate) agent: mpsc::Sender<Message>,
     pub(crate) shutdown: CancellationToken,
+    /// The task that runs has had its time; others wait for the zone.
+    pub(crate) kill: CancellationToken,
 }
 
 /// What a stream has started and waits for, however it ends.
@@ -155,11 +157,16 @@ impl Stream {
             task.report(None).await;
             self.parts.stats.tasks_started.inc();
             let init = init.take().filter(|init| !init.is_empty());
-            match self.run_task(zone, desk, &task, init.as_deref()).await {
+            let step = tokio::select! {
+                biased;
+                () = self.kill.cancelled() => Step::Unrun(Outcome::Killed),
+                step = self.run_task(zone, desk, &task, init.as_deref()) => step,
+            };
+            match step {
                 Step::Unrun(outcome) => {
-                    let lost = outcome == Outcome::Lost;
+                    let gone = matches!(outcome, Outcome::Lost | Outcome::Killed);
                     task.report(Some(outcome)).await;
-                    if lost {
+                    if gone {
                         return End::GivenBack;
                     }
                 }

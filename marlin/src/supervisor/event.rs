@@ -51,6 +51,8 @@ pub(crate) enum Outcome {
     Failed(TaskError),
     /// The zone is gone, nobody knows how far it came.
     Lost,
+    /// It held a zone for too long while others had none.
+    Killed,
 }
 
 #[derive(Debug, PartialEq)]

@@ -189,6 +189,39 @@ fn a_report_about_an_attempt_that_was_given_up_says_nothing() {
 }
 
 #[test]
+fn a_task_that_is_killed_three_times_fails() {
+    let mut supervisor = supervisor(MAP);
+    let effects = supervisor.on(Event::AddInputs {
+        ticket: 1,
+        names: names(&["/u/stor/a"]),
+    });
+    supervisor.on(written(&effects));
+    let name: Arc<str> = "/u/stor/a".into();
+    let mut effects = Vec::new();
+    for attempt in 1..=3 {
+        supervisor.on(Event::Resolved {
+            item: 0,
+            result: Ok(located(&name)),
+        });
+        effects = supervisor.on(Event::Finished {
+            work: Work::Item(0),
+            attempt,
+            outcome: Outcome::Killed,
+        });
+    }
+    let [Effect::Write(entries)] = effects.as_slice() else {
+        panic!("{effects:?}");
+    };
+    let [Entry::Commit(commit)] = entries.as_slice() else {
+        panic!("{entries:?}");
+    };
+    let failure = commit.failure.as_ref().unwrap().to_json();
+    assert_eq!(failure["code"], "TaskKilledError");
+    assert_eq!(failure["message"], "task killed (excessive resource usage)");
+    assert_eq!(commit.attempts, 3);
+}
+
+#[test]
 fn only_so_many_tasks_are_handed_out_at_a_time() {
     let mut supervisor = supervisor(MAP);
     let many: Vec<String> = (0..1000).map(|n| format!("/u/stor/{n}")).collect();

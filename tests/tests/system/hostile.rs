@@ -182,6 +182,37 @@ fn a_command_that_says_too_much() -> Result<()> {
 
 /// Children that a command leaves behind end with it, and hold nothing open.
 #[test]
+fn a_job_that_sleeps_in_every_zone_gives_one_up() -> Result<()> {
+    let store = Launch::new()
+        .setting("jobs.zones = 2")
+        .setting("jobs.hog_grace_ms = 300")
+        .setting("jobs.hog_kill_ms = 100")
+        .start()?;
+    let mut client = store.client()?;
+    let input = store.path("stor/x");
+    client.put(&input, "innocent\n")?.expect(204)?;
+    let sleeper = Job::create(&mut client, &store, &json!([{"exec": "sleep 100000"}]))?;
+    sleeper.add(&mut client, &vec![input.clone(); 2])?;
+    sleeper.end(&mut client)?;
+    wait_for("both zones to be taken", Duration::from_secs(30), || {
+        Ok((store.metric("marlin_tasks_started_total")? >= 2.0).then_some(()))
+    })?;
+    let phases = json!([{"exec": "cat"}]);
+    let (_, done) = Job::run(&mut client, &store, &phases, &[input], PATIENCE)?;
+    ensure!(done.contents(&mut client)? == ["innocent\n"]);
+    let status = sleeper.status(&mut client)?;
+    ensure!(status["state"] == "running", "{status}");
+    wait_for("another attempt", Duration::from_secs(30), || {
+        let status = sleeper.status(&mut client)?;
+        Ok((status["stats"]["retries"] == 1 && status["stats"]["errors"] == 0).then_some(()))
+    })?;
+    ensure!(store.metric("marlin_tasks_killed_total")? == 1.0);
+    sleeper.cancel(&mut client)?;
+    sleeper.wait(&mut client, PATIENCE)?;
+    store.finish()
+}
+
+#[test]
 fn what_a_command_leaves_running_ends_with_it() -> Result<()> {
     let exec = "(setsid sleep 100000 &) ; nohup sleep 100000 & echo started";
     let (store, done) = beside_others(&json!({"exec": exec}), false)?;
