@@ -3,23 +3,28 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use electric_moray::{Router, Stats};
 use libmanta::mako::Shark;
 use libmanta::moray::shard::Shard as _;
 use libmanta::triton::Zones;
+use libmanta::{Clock, Timestamp};
 
 /// Whom to ask.
 pub(crate) struct Sources {
     pub(crate) shards: Vec<Arc<moray::Shard>>,
+    pub(crate) router: Arc<Router>,
     pub(crate) nodes: Vec<Arc<mako::Store>>,
     pub(crate) collector: Arc<mako::Collector>,
     pub(crate) marlin: Arc<marlin::Service>,
     pub(crate) zones: Option<Arc<triton::Host>>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// Appends the figures of `sources`, as they are at each call.
 pub(crate) fn exporter(sources: Sources) -> Box<dyn Fn(&mut String) + Send + Sync> {
     Box::new(move |out| {
         metadata(out, &sources.shards);
+        upkeeper(out, sources.router.stats(), sources.clock.now());
         storage(out, &sources.nodes);
         collector(out, &sources.collector);
         jobs(out, &sources.marlin);
@@ -83,6 +88,47 @@ fn metadata(out: &mut String, shards: &[Arc<moray::Shard>]) {
         for shard in shards {
             sample(out, &name, &[("shard", shard.name())], read(shard.stats()));
         }
+    }
+}
+
+fn upkeeper(out: &mut String, stats: &Stats, now: Timestamp) {
+    let oldest = stats.oldest_errand().map(|logged| now.since(logged));
+    let figures = [
+        (
+            "objects_promoted_total",
+            "counter",
+            "links and renames that promoted their object",
+            Stats::get(&stats.objects_promoted),
+        ),
+        (
+            "errands_run_total",
+            "counter",
+            "errands of links and renames that were run",
+            Stats::get(&stats.errands_run),
+        ),
+        (
+            "errand_oldest_age_seconds",
+            "gauge",
+            "how long the oldest errand waits; 0 without one",
+            oldest.unwrap_or_default().as_secs(),
+        ),
+        (
+            "references_audited_total",
+            "counter",
+            "references to objects looked after",
+            Stats::get(&stats.references_audited),
+        ),
+        (
+            "references_removed_total",
+            "counter",
+            "references that a crash left behind, removed",
+            Stats::get(&stats.references_removed),
+        ),
+    ];
+    for (name, kind, help, value) in figures {
+        let name = format!("upkeeper_{name}");
+        head(out, &name, kind, help);
+        sample(out, &name, &[], value);
     }
 }
 

@@ -71,7 +71,7 @@ impl Store {
         let moray: Arc<dyn Moray> = router.clone();
         let buckets: Arc<dyn Buckets> = router.clone();
         let namespace: Arc<dyn Namespace> = router.clone();
-        let delete_log: Arc<dyn DeleteLog> = router;
+        let delete_log: Arc<dyn DeleteLog> = router.clone();
 
         let secret = data_dir.secret()?;
         let identity = mahi::Service::open(
@@ -150,10 +150,12 @@ impl Store {
 
         let extra_metrics = metrics::exporter(metrics::Sources {
             shards: shards.clone(),
+            router,
             nodes: nodes.clone(),
             collector: Arc::clone(&collector),
             marlin: Arc::clone(&marlin),
             zones: zones.clone().ok(),
+            clock: Arc::clone(&clock),
         });
         let front_end = Arc::new(doors.first.serve_with(
             doors.others,

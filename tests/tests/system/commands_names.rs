@@ -1,9 +1,11 @@
 //! Our own commands that give names: `mln` and `mmv`.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use tests::Store;
 use tests::home::{Home, run, run_with};
+use tests::{Store, wait_for};
 
 use crate::said::{Said, fails_with, is_wrong_usage, said};
 
@@ -46,6 +48,12 @@ fn mln_gives_a_second_name() -> Result<()> {
     ] {
         ensure!(source[same] == link[same], "{same}: {source} {link}");
     }
+    let promoted = store.metric("upkeeper_objects_promoted")?;
+    ensure!(promoted >= 1.0, "a first link is counted: {promoted}");
+    wait_for("both names to be audited", Duration::from_secs(30), || {
+        let audited = store.metric("upkeeper_references_audited")?;
+        Ok((audited >= 2.0).then_some(()))
+    })?;
     // Each name goes its own way from here on.
     put(&home, "~~/stor/a 'é'", "second")?;
     ensure!(
