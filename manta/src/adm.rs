@@ -13,6 +13,9 @@ use mahi::admin::Client;
 use crate::throttle;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  manta adm account list
+  manta adm --data-dir /srv/manta account create jill")]
 pub(crate) struct Arguments {
     /// Data directory of the store
     #[arg(long, value_name = "DIR", default_value = "./manta-data")]

@@ -31,6 +31,9 @@ const REDUCE: &str =
     r#"awk '{ n[$2] += $1 } END { for (w in n) print n[w], w }' | sort -rn | head -n 15"#;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  manta demo
+  manta demo --isolation off")]
 pub(crate) struct Arguments {
     /// How jobs are held in: "process" does not hold them in at all, "off" runs none [default: auto]
     #[arg(long, value_name = "auto|process|off", value_enum)]

@@ -8,6 +8,8 @@ mod data_dir;
 mod demo;
 mod doors;
 mod environment;
+#[cfg(test)]
+mod examples;
 mod keys;
 mod metrics;
 mod store;
@@ -25,7 +27,17 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 ///
 /// The client commands (mls, mput, mget, …) are reached by their own names, or as `manta mls` and so on.
 #[derive(Debug, Parser)]
-#[command(name = "manta", version, disable_help_subcommand = true)]
+#[command(
+    name = "manta",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Examples:
+  manta demo
+  manta up --data-dir /srv/manta
+  . /srv/manta/env && mput -f book.txt ~~/stor/book.txt
+  manta mls -l ~~/stor
+  manta adm --data-dir /srv/manta account list"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -60,7 +72,7 @@ fn main() -> ExitCode {
         return code;
     }
     if let Some(shell) = cli::completion::asked(&args[1..]) {
-        return cli::completion::print(Arguments::command().subcommands(cli::definitions()), shell);
+        return cli::completion::print(everything(), shell);
     }
     if args.len() == 1 {
         args.push("--help".into());
@@ -86,6 +98,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `manta` with the client commands among its own.
+fn everything() -> clap::Command {
+    Arguments::command().subcommands(cli::definitions())
 }
 
 fn base_name(argument: &OsString) -> String {

@@ -121,12 +121,18 @@ fn bad(message: String) -> Refusal {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = "Examples:
+  manta adm throttle show
+  manta adm throttle set each.requests_per_s=100")]
 pub(crate) enum Command {
     /// Print what is in force, a setting a line; 0 is no limit
+    #[command(after_help = "Examples:
+  manta adm throttle show")]
     Show,
     /// Change settings at once, until the store is started again or told to read its configuration (SIGHUP)
-    ///
-    /// For example: manta adm throttle set each.requests_per_s=100 accounts.jill.writes_per_s=5
+    #[command(after_help = "Examples:
+  manta adm throttle set each.requests_per_s=100 accounts.jill.writes_per_s=5
+  manta adm throttle set accounts.jill=default")]
     Set {
         /// As `show` prints them; `accounts.LOGIN=default` takes away what an account has of its own
         #[arg(required = true, value_name = "NAME=VALUE")]

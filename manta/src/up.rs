@@ -11,6 +11,11 @@ use crate::store::{Store, UserKeys};
 use crate::telemetry;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  manta up
+  manta up --data-dir /srv/manta --listen 0.0.0.0:8080 --account jill
+  manta up --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem --listen-insecure 0.0.0.0:80
+  manta up --storage /disk1 --storage /disk2 --copies 2 --config manta.toml")]
 pub(crate) struct Arguments {
     /// Where everything is kept [default: ./manta-data]
     #[arg(long, value_name = "DIR")]

@@ -8,8 +8,14 @@ use mahi::Groups;
 use mahi::admin::{AccountView, Client, CreateAccount};
 
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = "Examples:
+  manta adm account create jill
+  manta adm account key add jill ~jill/.ssh/id_rsa.pub")]
 pub(crate) enum Command {
     /// Make an account
+    #[command(after_help = "Examples:
+  manta adm account create jill
+  manta adm account create --operator admin")]
     Create {
         login: String,
         /// May read and write everything
@@ -17,12 +23,20 @@ pub(crate) enum Command {
         operator: bool,
     },
     /// Print the accounts, a line each: login, id, "operator" if it is one, number of keys
+    #[command(after_help = "Examples:
+  manta adm account list")]
     List,
     /// Print everything about an account
+    #[command(after_help = "Examples:
+  manta adm account show jill")]
     Show { login: String },
     /// Refuse all requests of an account, and all requests for what it owns but an operator's
+    #[command(after_help = "Examples:
+  manta adm account block jill")]
     Block { login: String },
     /// Let a blocked account in again
+    #[command(after_help = "Examples:
+  manta adm account unblock jill")]
     Unblock { login: String },
     /// Put an account into a group, or take it out
     #[command(after_help = "Examples:
@@ -36,6 +50,8 @@ pub(crate) enum Command {
         rm: Vec<Group>,
     },
     /// Allow or forbid links to what an account owns
+    #[command(after_help = "Examples:
+  manta adm account snaplinks jill forbid")]
     Snaplinks {
         login: String,
         #[arg(value_enum)]
@@ -63,14 +79,20 @@ pub(crate) enum Snaplinks {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = "Examples:
+  manta adm account key add jill ~jill/.ssh/id_rsa.pub")]
 pub(crate) enum KeyCommand {
     /// Let a public key sign for an account
+    #[command(after_help = "Examples:
+  manta adm account key add jill ~jill/.ssh/id_rsa.pub")]
     Add {
         login: String,
         /// File with the key in OpenSSH form (id_rsa.pub)
         file: PathBuf,
     },
     /// Take a key away
+    #[command(after_help = "Examples:
+  manta adm account key rm jill c1:0a:8f:65:cd:2d:49:c6:b8:b0:dc:f6:9a:a2:34:38")]
     Rm {
         login: String,
         /// MD5 or SHA256 fingerprint

@@ -12,6 +12,8 @@ use mahi::admin::{Client, CreatePolicy, Done, PolicyView};
   manta adm policy set jill read --file rules.txt")]
 pub(crate) enum Command {
     /// Make a policy
+    #[command(after_help = "Examples:
+  manta adm policy create jill read 'CAN getobject' 'CAN getdirectory'")]
     Create {
         account: String,
         policy: String,
@@ -19,6 +21,8 @@ pub(crate) enum Command {
         rules: Rules,
     },
     /// Put other rules in place of those a policy has
+    #[command(after_help = "Examples:
+  manta adm policy set jill read --file rules.txt")]
     Set {
         account: String,
         policy: String,
@@ -26,10 +30,16 @@ pub(crate) enum Command {
         rules: Rules,
     },
     /// Print the policies, a line each: name, id, number of rules
+    #[command(after_help = "Examples:
+  manta adm policy list jill")]
     List { account: String },
     /// Print the rules of a policy, a line each
+    #[command(after_help = "Examples:
+  manta adm policy show jill read")]
     Show { account: String, policy: String },
     /// Take a policy away, from all roles too
+    #[command(after_help = "Examples:
+  manta adm policy rm jill read")]
     Rm { account: String, policy: String },
 }
 

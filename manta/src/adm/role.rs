@@ -11,6 +11,8 @@ use mahi::admin::{AddMember, Client, CreateRole, Done, MemberName, MemberView, R
   mchmod +guest ~~/stor/a                          # lets guests at what their rules do not name")]
 pub(crate) enum Command {
     /// Make a role
+    #[command(after_help = "Examples:
+  manta adm role create jill guest --policy read")]
     Create {
         account: String,
         role: String,
@@ -19,24 +21,37 @@ pub(crate) enum Command {
         policies: Vec<String>,
     },
     /// Print the roles, a line each: name, id, policies, number of members
+    #[command(after_help = "Examples:
+  manta adm role list jill")]
     List { account: String },
     /// Print everything about a role
+    #[command(after_help = "Examples:
+  manta adm role show jill guest")]
     Show { account: String, role: String },
     /// Take a role away, from all who hold it
+    #[command(after_help = "Examples:
+  manta adm role rm jill guest")]
     Rm { account: String, role: String },
     /// Let a role carry a policy
+    #[command(after_help = "Examples:
+  manta adm role attach jill guest read")]
     Attach {
         account: String,
         role: String,
         policy: String,
     },
     /// Take a policy from a role
+    #[command(after_help = "Examples:
+  manta adm role detach jill guest read")]
     Detach {
         account: String,
         role: String,
         policy: String,
     },
     /// Give a role to a member
+    #[command(after_help = "Examples:
+  manta adm role add jill guest --user bob --default
+  manta adm role add jill guest --account carol")]
     Add {
         account: String,
         role: String,
@@ -47,6 +62,8 @@ pub(crate) enum Command {
         default: bool,
     },
     /// Take a role from a member
+    #[command(after_help = "Examples:
+  manta adm role remove jill guest --user bob")]
     Remove {
         account: String,
         role: String,

@@ -14,12 +14,20 @@ use super::account::read_key;
   manta adm user create jill anonymous     # who signs nothing may do what its default roles allow")]
 pub(crate) enum Command {
     /// Make a subuser
+    #[command(after_help = "Examples:
+  manta adm user create jill bob")]
     Create { account: String, user: String },
     /// Print the subusers, a line each: login, id, number of keys, roles (those in brackets are no defaults)
+    #[command(after_help = "Examples:
+  manta adm user list jill")]
     List { account: String },
     /// Print everything about a subuser
+    #[command(after_help = "Examples:
+  manta adm user show jill bob")]
     Show { account: String, user: String },
     /// Take a subuser away, and out of all its roles
+    #[command(after_help = "Examples:
+  manta adm user rm jill bob")]
     Rm { account: String, user: String },
     /// The public keys that may sign for a subuser
     #[command(subcommand)]
@@ -27,8 +35,12 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = "Examples:
+  manta adm user key add jill bob ~bob/.ssh/id_ed25519.pub")]
 pub(crate) enum KeyCommand {
     /// Let a public key sign for a subuser
+    #[command(after_help = "Examples:
+  manta adm user key add jill bob ~bob/.ssh/id_ed25519.pub")]
     Add {
         account: String,
         user: String,
@@ -36,6 +48,8 @@ pub(crate) enum KeyCommand {
         file: PathBuf,
     },
     /// Take a key away
+    #[command(after_help = "Examples:
+  manta adm user key rm jill bob SHA256:b7yzE+MoAD6lHLkkKMVlDFu6D/y21iov79Udz4dW6ME")]
     Rm {
         account: String,
         user: String,

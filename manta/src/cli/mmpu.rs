@@ -47,18 +47,34 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Subcommands {
     /// Begin an upload and print its id
+    #[command(after_help = "Examples:
+  mmpu create -s 10485760 -H 'm-author: Austen' ~~/stor/book.txt")]
     Create(Box<Create>),
     /// Upload a part from a file or from stdin and print its etag
+    #[command(after_help = "Examples:
+  mmpu upload -f part0 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53 0
+  gzip -c part1 | mmpu upload $id 1")]
     Upload(UploadPart),
     /// Make the object out of the parts with these etags, in this order
+    #[command(after_help = "Examples:
+  mmpu commit $id $a $b")]
     Commit(Commit),
     /// Give an upload up
+    #[command(after_help = "Examples:
+  mmpu abort 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53")]
     Abort(OneUpload),
     /// Print what is known of an upload
+    #[command(after_help = "Examples:
+  mmpu get 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53")]
     Get(OneUpload),
     /// List the account's uploads
+    #[command(after_help = "Examples:
+  mmpu list
+  mmpu list -p")]
     List(List),
     /// List the parts of an upload
+    #[command(after_help = "Examples:
+  mmpu parts 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53")]
     Parts(OneUpload),
 }
 

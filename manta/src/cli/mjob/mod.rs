@@ -36,26 +36,51 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Subcommands {
     /// Add inputs from stdin to jobs
+    #[command(after_help = "Examples:
+  mfind -t o ~~/stor/books | mjob addinputs 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53
+  echo ~~/stor/book.txt | mjob addinputs --open 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53")]
     Addinputs(inputs::AddInputs),
     /// Cancel jobs
+    #[command(after_help = "Examples:
+  mjob cancel 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53")]
     Cancel(report::ManyJobs),
     /// End the input of jobs
+    #[command(after_help = "Examples:
+  mjob close 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53")]
     Close(report::ManyJobs),
     /// Create a job
+    #[command(after_help = "Examples:
+  mfind -t o ~~/stor/books | mjob create -o -m 'grep -c whale' -r 'sort -n | tail -n 1'
+  mjob create -w -n words 'wc -w' ^^ 'sort -n' < names")]
     Create(Box<create::Create>),
     /// Print the errors of jobs
+    #[command(after_help = "Examples:
+  mjob errors 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53")]
     Errors(report::ManyJobs),
     /// Print the inputs of jobs that failed
+    #[command(after_help = "Examples:
+  mjob failures 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53 | mjob addinputs $other")]
     Failures(report::ManyJobs),
     /// Print the state of jobs
+    #[command(after_help = "Examples:
+  mjob get 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53")]
     Get(report::ManyJobs),
     /// Print the inputs of jobs
+    #[command(after_help = "Examples:
+  mjob inputs 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53")]
     Inputs(report::ManyJobs),
     /// List jobs
+    #[command(after_help = "Examples:
+  mjob list
+  mjob list -l -s running -n words")]
     List(report::List),
     /// Print the outputs of jobs
+    #[command(after_help = "Examples:
+  mjob outputs 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53 | xargs mget")]
     Outputs(report::ManyJobs),
     /// Wait for jobs to be done
+    #[command(after_help = "Examples:
+  mjob watch 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53")]
     #[command(visible_alias = "wait")]
     Watch(report::ManyJobs),
 }
