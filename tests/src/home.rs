@@ -105,6 +105,8 @@ impl Home {
     pub fn mantash(&self) -> Result<Command> {
         let mut command = self.python()?;
         command.arg(binary::clients()?.join("pypi/bin/mantash"));
+        // It is older than what newer Pythons warn of.
+        command.env("PYTHONWARNINGS", "ignore");
         Ok(command)
     }
 
