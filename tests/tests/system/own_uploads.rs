@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -415,6 +415,42 @@ fn trees_send_their_large_files_in_parts_and_only_once() -> Result<()> {
     parts.args(["-q", "tree", "~~/stor/parts"]);
     run(parts.env("MANTA_MULTIPART_THRESHOLD", "5M"))?;
     ensure!(uploads(&home)?.len() == 6, "in parts");
+    store.finish()
+}
+
+/// How long the parts took that the store has received until now.
+fn time_of_parts(store: &Store) -> Result<Duration> {
+    let mut total = 0;
+    for line in store.log()?.lines() {
+        let record: Value = serde_json::from_str(line).unwrap_or_default();
+        if record["operation"] == "putpart" {
+            total += record["latency"].as_u64().context("a latency")?;
+        }
+    }
+    Ok(Duration::from_millis(total))
+}
+
+#[test]
+fn the_large_files_of_a_tree_share_the_parts_that_go_up_at_once() -> Result<()> {
+    let store = Store::launch()?;
+    let home = store.user()?;
+    fs::create_dir(home.path().join("tree"))?;
+    let bytes = content(4 * PART);
+    for number in 0..5 {
+        fs::write(home.path().join(format!("tree/{number}")), &bytes)?;
+    }
+    for (mut command, root) in tree_commands(&home) {
+        let before = time_of_parts(&store)?;
+        let start = Instant::now();
+        run(command.args(["--parts-at-once", "1"]))?;
+        let passed = start.elapsed();
+        // One after the other they cannot take longer than all of it.
+        let parts = time_of_parts(&store)? - before;
+        ensure!(
+            Duration::ZERO < parts && parts <= passed,
+            "{root}: {parts:?} in {passed:?}"
+        );
+    }
     store.finish()
 }
 
