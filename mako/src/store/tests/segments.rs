@@ -11,11 +11,19 @@ pub(super) fn whole() -> Vec<u8> {
     parts.flatten().collect()
 }
 
-/// Copies that make [`whole`] together.
+/// An id whose copies lie in the directory of this name.
+fn id_in(first: u8) -> ObjectId {
+    let mut id = *ObjectId::random().as_uuid().as_bytes();
+    id[0] = first;
+    ObjectId::from_uuid(uuid::Uuid::from_bytes(id))
+}
+
+/// Copies that make [`whole`] together. They lie in one directory, `ab`, so that what is made of them in another
+/// takes the steps that make a directory.
 pub(super) async fn parts(shark: &Arc<dyn Shark>, creator: AccountId) -> Vec<Segment> {
     let mut segments = Vec::new();
     for (seed, size) in (40..).zip(SIZES) {
-        let object_id = ObjectId::random();
+        let object_id = id_in(0xab);
         put(shark, creator, object_id, &content(seed, size), 300_000)
             .await
             .unwrap();
@@ -65,13 +73,7 @@ async fn the_steps_of_links_are_in_the_order_that_makes_them_durable() {
     }));
     let creator = AccountId::random();
     let segments = parts(&fixture.shark, creator).await;
-    let unused = (0..=255).find(|first| {
-        let fan_out = fixture.store.node.disk.layout.fan_out(creator, *first);
-        !fan_out.exists()
-    });
-    let mut id = *ObjectId::random().as_uuid().as_bytes();
-    id[0] = unused.unwrap();
-    let object_id = ObjectId::from_uuid(uuid::Uuid::from_bytes(id));
+    let object_id = id_in(7);
     steps.lock().unwrap().clear();
     let assembled = fixture.shark.assemble(creator, object_id, segments).await;
     assembled.unwrap();
@@ -104,15 +106,7 @@ async fn an_error_at_any_step_leaves_the_segments_and_nothing_else() {
             let creator = AccountId::random();
             let segments = parts(&fixture.shark, creator).await;
             let before = fixture.shark.copies(None, 10).await.unwrap().len();
-            // Directories of accounts are made as they are needed.
-            let stranger = fixture.store.node.disk.layout.creator(creator);
-            let mut object_id = ObjectId::random();
-            while stranger
-                .join(object_id.to_string().get(..2).unwrap())
-                .exists()
-            {
-                object_id = ObjectId::random();
-            }
+            let object_id = id_in(7);
             broken.store(true, Ordering::SeqCst);
             let failed = fixture
                 .shark
