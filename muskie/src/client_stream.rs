@@ -25,6 +25,8 @@ pub(crate) struct ConnectionState {
     pub(crate) busy: AtomicBool,
     /// Requests begun so far. Tells one rest from the next when both end between two polls.
     pub(crate) requests: AtomicU64,
+    /// It is no HTTP any more, and whoever speaks it decides how long to wait.
+    pub(crate) upgraded: AtomicBool,
     /// Something refused is still on its way in.
     pub(crate) linger: AtomicBool,
 }
@@ -90,7 +92,8 @@ impl ClientStream {
 
     /// Nothing to read. An error once that has lasted too long.
     fn wait_for_request(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.state.busy.load(Ordering::Acquire) {
+        let upgraded = self.state.upgraded.load(Ordering::Acquire);
+        if upgraded || self.state.busy.load(Ordering::Acquire) {
             return Poll::Pending;
         }
         self.notice_requests();

@@ -132,6 +132,10 @@ pub struct Config {
     /// How long requests in flight may go on after `shutdown`.
     pub shutdown_grace: Duration,
     pub multipart: Multipart,
+    /// Interactive sessions at once; more are told to come back.
+    pub sessions_max: usize,
+    /// How long nothing may be said in a session before it ends.
+    pub session_idle: Duration,
     /// Images (semantic versions) that a job may demand.
     pub job_images: Vec<String>,
 }
@@ -165,6 +169,8 @@ impl Default for Config {
             drain: Duration::from_secs(5),
             shutdown_grace: Duration::from_secs(30),
             multipart: Multipart::default(),
+            sessions_max: 256,
+            session_idle: Duration::from_secs(30),
             job_images: ["13.1.0", "13.3.4", "13.3.5", "13.3.6", "16.1.0"]
                 .map(String::from)
                 .into(),

@@ -50,6 +50,9 @@ pub(crate) enum Error {
     DirectoryNotEmpty {
         path: String,
     },
+    ExpectedUpgrade {
+        path: String,
+    },
     HeaderTooLong {
         what: &'static str,
         limit: usize,
@@ -60,6 +63,10 @@ pub(crate) enum Error {
     Internal,
     InvalidAlgorithm {
         algorithm: String,
+    },
+    /// The end of a session that there is not.
+    InvalidAttachType {
+        given: String,
     },
     InvalidAuthenticationToken(InvalidToken),
     InvalidAuthorization,
@@ -187,6 +194,10 @@ pub(crate) enum Error {
     },
     SecureTransportRequired,
     ServiceUnavailable,
+    /// Somebody else is at that end of it.
+    SessionTaken {
+        path: String,
+    },
     SnaplinksDisabled,
     SnaplinksUnsupported,
     SourceObjectNotFound {
@@ -318,6 +329,11 @@ impl Error {
                 "BadRequest",
                 format!("the name of an input cannot exceed {limit} bytes"),
             ),
+            Self::ExpectedUpgrade { path } => A::new(
+                400,
+                "ExpectedUpgrade",
+                format!("{path} requires a Websocket Upgrade"),
+            ),
             Self::Internal => A::new(500, "InternalError", "an unexpected error occurred"),
             Self::InvalidAlgorithm { algorithm } => A::new(
                 401,
@@ -326,6 +342,12 @@ impl Error {
                     "{} is not a supported signing algorithm. Supported algorithms are {ALGORITHMS}",
                     algorithm.to_ascii_uppercase()
                 ),
+            ),
+            // Key and value have always been swapped here.
+            Self::InvalidAttachType { given } => A::new(
+                400,
+                "InvalidParameter",
+                format!("\"type\" is invalid for \"{given}\""),
             ),
             Self::InvalidAuthenticationToken(why) => {
                 A::new(403, "InvalidAuthenticationToken", why.to_string())
@@ -531,6 +553,9 @@ impl Error {
                 "manta is unable to serve this request",
             )
             .later("1"),
+            Self::SessionTaken { path } => {
+                A::new(409, "EntityAlreadyExists", format!("{path} already exists"))
+            }
             Self::SnaplinksDisabled => A::new(
                 403,
                 "SnaplinksDisabledError",

@@ -153,6 +153,11 @@ impl Exchange {
         self.connection.linger.store(true, Release);
     }
 
+    /// The socket is the session's from here on, which has its own patience.
+    pub(crate) fn upgraded(&self) {
+        self.connection.upgraded.store(true, Release);
+    }
+
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.sent_bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
     }

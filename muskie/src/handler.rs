@@ -10,6 +10,7 @@ use futures_util::FutureExt as _;
 use http::header::EXPECT;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use libmanta::Timestamp;
 
 use crate::account_root;
@@ -20,6 +21,7 @@ use crate::exchange::{Exchange, Head};
 use crate::forwarded;
 use crate::insecure;
 use crate::jobs;
+use crate::medusa;
 use crate::multipart;
 use crate::pace::Pace;
 use crate::plain_routes::{self, Plain};
@@ -57,7 +59,8 @@ pub(crate) async fn handle(
     origin: Origin,
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
-    let (parts, incoming) = request.into_parts();
+    let (mut parts, incoming) = request.into_parts();
+    let upgrade = parts.extensions.remove::<OnUpgrade>();
     let admission = origin.admission;
     let mut head = Head::new(parts, origin.remote);
     head.secure = origin.secure;
@@ -76,7 +79,7 @@ pub(crate) async fn handle(
         server.config.upload_stall,
         server.config.upload_rate_min_bytes_per_s,
     );
-    let mut body = RequestBody::new(incoming, expects_continue, pace);
+    let mut body = RequestBody::new(incoming, expects_continue, pace).with_upgrade(upgrade);
 
     let answer = async {
         if admission == Admission::ComeBackLater {
@@ -163,6 +166,7 @@ async fn answer(
         Route::CreateToken => tokens::create(&request, body).await,
         Route::Storage(verb) => storage::handle(&request, verb, exchange, body).await,
         Route::Jobs(route) => jobs::handle(&request, &route, exchange, body).await,
+        Route::Attach { id, end } => medusa::attach(&request, (&id, &end), exchange, body).await,
         Route::Uploads(route) => multipart::handle(&request, &route, exchange, body).await,
     }
 }

@@ -70,7 +70,11 @@ pub(crate) async fn handle(
 }
 
 /// The roles that count are those of a directory, whether or not somebody removed it meanwhile.
-async fn check_access(request: &Request<'_>, action: &str, names: &[&str]) -> Result<()> {
+pub(crate) async fn check_access(
+    request: &Request<'_>,
+    action: &str,
+    names: &[&str],
+) -> Result<()> {
     if request.caller.is_none() {
         return Err(request.forbidden());
     }

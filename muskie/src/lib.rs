@@ -67,6 +67,7 @@ mod multipart;
 mod job_definition;
 mod job_inputs;
 mod jobs;
+mod medusa;
 
 mod audit;
 mod json;

@@ -87,6 +87,7 @@ fn samples(pattern: &str, method: &str) -> Vec<Head> {
             .replace("{part}", "0")
             .replace("{prefix}", "012")
             .replace("{id}", id)
+            .replace("{type}", "master")
     };
     let mut paths = vec![fill(pattern)];
     // Two ways to read these, told apart by what the segments look like.

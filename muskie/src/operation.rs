@@ -23,6 +23,8 @@ pub(crate) enum Operation {
     GetJobOutput,
     GetJobFailures,
     GetJobErrors,
+    /// An end of an interactive session.
+    Attach,
     Upload(UploadOperation),
 }
 
@@ -117,7 +119,7 @@ const STORAGE: [[&str; 4]; 9] = [
     ],
 ];
 
-const OTHERS: [&str; 19] = [
+const OTHERS: [&str; 20] = [
     "unrouted",
     "ping",
     "metrics",
@@ -137,6 +139,7 @@ const OTHERS: [&str; 19] = [
     "getjoberrors",
     "crossdomain",
     "createtoken",
+    "mlogin",
 ];
 
 const UPLOAD: [&str; 10] = [
@@ -177,6 +180,7 @@ impl Operation {
             Self::GetJobErrors => 16,
             Self::CrossDomain => 17,
             Self::CreateToken => 18,
+            Self::Attach => 19,
             Self::Upload(operation) => OTHERS.len() + STORAGE.len() * 4 + operation as usize,
             Self::Storage(verb, area) => OTHERS.len() + verb as usize * 4 + area as usize,
         }

@@ -150,9 +150,16 @@ impl Reply {
         if body_left {
             exchange.linger();
         }
+        if self.status == StatusCode::SWITCHING_PROTOCOLS {
+            return self.finish(exchange);
+        }
         let close = body_left || self.close || server.is_draining() || client_wants_close(head);
         let connection = if close { "close" } else { "keep-alive" };
         self.set(CONNECTION, HeaderValue::from_static(connection));
+        self.finish(exchange)
+    }
+
+    fn finish(self, exchange: Box<Exchange>) -> Response<ResponseBody> {
         let mut response = Response::new(ResponseBody::new(self.content, exchange));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;

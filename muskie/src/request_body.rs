@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
 use crate::errors::{Error, Result};
@@ -21,6 +22,8 @@ const DISCARD_BYTES_MAX: u64 = 64 << 10;
 
 pub(crate) struct RequestBody {
     incoming: Incoming,
+    /// What the connection becomes, if the client wants it to become something else.
+    upgrade: Option<OnUpgrade>,
     /// The client waits for `100 Continue` before it sends anything.
     expects_continue: bool,
     /// `None` waits for ever.
@@ -38,6 +41,7 @@ impl RequestBody {
         let complete = incoming.is_end_stream();
         Self {
             incoming,
+            upgrade: None,
             expects_continue,
             pace: Some(pace),
             received_bytes: 0,
@@ -45,6 +49,15 @@ impl RequestBody {
             turn: None,
             upload: None,
         }
+    }
+
+    pub(crate) fn with_upgrade(mut self, upgrade: Option<OnUpgrade>) -> Self {
+        self.upgrade = upgrade;
+        self
+    }
+
+    pub(crate) fn take_upgrade(&mut self) -> Option<OnUpgrade> {
+        self.upgrade.take()
     }
 
     pub(crate) fn take_turn(&mut self, turn: Turn) {

@@ -26,6 +26,11 @@ pub(crate) enum Route {
     /// `/:login/tokens`.
     CreateToken,
     Jobs(JobRoute),
+    /// `/:login/medusa/attach/:id/:type`.
+    Attach {
+        id: String,
+        end: String,
+    },
     Uploads(UploadRoute),
 }
 
@@ -94,6 +99,11 @@ fn resolve(goes: Goes, head: &Head, path: &[&str], config: &Config) -> Result<(O
         Goes::Uploads => {
             let (operation, route) = multipart::resolve(head, path, config)?;
             (Operation::Upload(operation), Route::Uploads(route))
+        }
+        Goes::Attach => {
+            let part = |at: usize| path.get(at).copied().unwrap_or_default().to_owned();
+            let (id, end) = (part(3), part(4));
+            (Operation::Attach, Route::Attach { id, end })
         }
         Goes::Live(what) => {
             let id = path.get(2).copied().unwrap_or_default().to_owned();

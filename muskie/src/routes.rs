@@ -36,6 +36,8 @@ pub(crate) enum Goes {
     CreateJob,
     CreateToken,
     Live(Live),
+    /// An end of an interactive session.
+    Attach,
     /// `multipart/routes.rs` looks at the path once more.
     Uploads,
 }
@@ -174,6 +176,10 @@ static LINES: &[Line] = &[
     of_jobs(
         "/{login}/jobs/{id}/live/err",
         &[("GET", Goes::Live(Live::Errors))],
+    ),
+    of_jobs(
+        "/{login}/medusa/attach/{id}/{type}",
+        &[("GET", Goes::Attach)],
     ),
     of_jobs("/{login}/jobs/{path}", &storage(Area::Jobs)),
     of_uploads(

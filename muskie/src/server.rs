@@ -33,6 +33,7 @@ use crate::errors::{Error, Result};
 use crate::handler::{self, Admission, Origin};
 use crate::health::Health;
 use crate::listener::{Door, Listener};
+use crate::medusa::Reflector;
 use crate::metrics::Metrics;
 use crate::multipart::{Collector, Commits};
 use crate::throttle::{Throttle, Throttling};
@@ -151,6 +152,7 @@ impl Handle {
                 tracing::error!("a listener panicked");
             }
         }
+        server.reflector.shutdown().await;
         server.connections.close();
         let in_flight = async {
             server.connections.wait().await;
@@ -175,6 +177,7 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.server.draining.cancel();
+        self.server.reflector.close();
         self.server.killing.cancel();
     }
 }
@@ -196,6 +199,7 @@ pub(crate) struct Server {
     pub(crate) uploads: Uploads,
     pub(crate) health: Health,
     pub(crate) commits: Commits,
+    pub(crate) reflector: Reflector,
     connection_permits: Arc<Semaphore>,
     refusal_permits: Arc<Semaphore>,
     connections: TaskTracker,
@@ -229,6 +233,7 @@ impl Server {
             uploads: Uploads::new(&config),
             health: Health::default(),
             commits: Commits::new(&config.multipart),
+            reflector: Reflector::new(config.sessions_max, config.session_idle),
             connection_permits: Arc::new(Semaphore::new(descriptors::connections_max(&config))),
             refusal_permits: Arc::new(Semaphore::new(REFUSALS_MAX)),
             config,
@@ -372,7 +377,8 @@ async fn connection(transport: Transport, origin: Origin, server: &Arc<Server>) 
         // Who says that nothing more comes may still wait for the answer. One that is gone shows when we
         // write to it, or ask it for more of a body.
         .half_close(true)
-        .serve_connection(io, service);
+        .serve_connection(io, service)
+        .with_upgrades();
     tokio::pin!(connection);
     let mut draining = false;
     loop {

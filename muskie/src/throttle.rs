@@ -66,7 +66,7 @@ pub(crate) enum Class {
 impl Class {
     pub(crate) fn of(route: &Route, method: &Method) -> Self {
         match (route, method) {
-            (Route::Jobs(_), _) => Self::Job,
+            (Route::Jobs(_) | Route::Attach { .. }, _) => Self::Job,
             (_, &Method::GET | &Method::HEAD | &Method::OPTIONS) => Self::Read,
             _ => Self::Write,
         }

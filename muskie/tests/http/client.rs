@@ -174,6 +174,11 @@ impl Connection {
         response.expect("no answer in time")
     }
 
+    /// The connection, and what has come over it already.
+    pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.buffered)
+    }
+
     pub(crate) async fn read_response(&mut self) -> Response {
         let read = read_response(&mut self.stream, &mut self.buffered, false);
         tokio::time::timeout(PATIENCE, read)
@@ -247,7 +252,7 @@ impl Response {
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
             .collect();
         let start = end + 4;
-        if head_only || matches!(self.status, 100 | 204 | 304) {
+        if head_only || matches!(self.status, 100 | 101 | 204 | 304) {
             self.body.clear();
             return Parsed::Complete(start);
         }

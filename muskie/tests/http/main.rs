@@ -23,6 +23,7 @@ mod job_rights;
 mod jobs;
 mod links;
 mod listings;
+mod medusa;
 mod multipart;
 mod multipart_appendix;
 mod multipart_commits;

@@ -15,6 +15,7 @@ use libmanta::moray::{Buckets as _, List, Namespace as _, Order};
 use mahi::NewAccount;
 
 use crate::client::{Connection, Request, Response};
+use crate::medusa::{self, Socket, attach};
 use crate::rights::with_jo;
 use crate::store::{Store, User};
 use crate::upload::Upload;
@@ -22,7 +23,7 @@ use crate::upload::Upload;
 const TABLE: &str = include_str!("../../../docs/http-errors.md");
 
 /// Codes of the specification that we never answer with, and why. They stand in the document too, below the table.
-const DECLARED_ONLY: [(&str, &str); 5] = [
+const DECLARED_ONLY: [(&str, &str); 3] = [
     (
         "ConcurrentRequest",
         "a conditional write that lost a race is refused as one that came later: 412 (section 3.2 leaves the choice)",
@@ -30,11 +31,6 @@ const DECLARED_ONLY: [(&str, &str); 5] = [
     (
         "ContentLengthRequired",
         "a negative length is no HTTP, and refused as that: 400 without a body (section 8.1 does not reach it)",
-    ),
-    ("EntityAlreadyExists", "declared; unused (section 8.2)"),
-    (
-        "ExpectedUpgrade",
-        "medusa only (section 7), which has no route yet",
     ),
     (
         "JobNotFound",
@@ -225,6 +221,9 @@ struct Stage {
     /// A job whose input has ended, and one whose has not.
     ended_job: String,
     open_job: String,
+    /// One whose terminal waits.
+    attached_job: String,
+    _terminal: Socket,
     upload: Upload,
     aborted: Upload,
 }
@@ -268,6 +267,8 @@ async fn stage() -> Stage {
             .to_owned()
     };
     let (ended_job, open_job) = (create().await, create().await);
+    let attached_job = create().await;
+    let terminal = attach(&store, medusa::path(&attached_job, "master")).await;
     let end = Request::new("POST", &format!("{ended_job}/live/in/end"));
     store.send(end).await.is(202);
     let upload = Upload::create(&store, "/alice/stor/x", serde_json::json!({})).await;
@@ -278,6 +279,8 @@ async fn stage() -> Stage {
         jo,
         ended_job,
         open_job,
+        attached_job,
+        _terminal: terminal,
         upload,
         aborted,
     }

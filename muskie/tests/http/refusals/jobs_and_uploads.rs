@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{Row, Stage, asks, row};
 use crate::client::Request;
+use crate::medusa;
 use crate::upload::creation;
 
 const CODE: &str = "MultipartUploadInvalidArgument";
@@ -141,6 +142,33 @@ pub(super) const ROWS: &[Row<Stage>] = &[
                     format!("upload {}: already aborted", aborted.id),
                 ),
             ]
+        },
+    ),
+    row(
+        400,
+        "ExpectedUpgrade",
+        "{path} requires a Websocket Upgrade",
+        |stage| {
+            let path = medusa::path(&stage.open_job, "master");
+            let message = format!("{path} requires a Websocket Upgrade");
+            let version = medusa::upgrade(&path).header("sec-websocket-version", "8");
+            let other = Request::new("GET", &path)
+                .header("connection", "upgrade")
+                .header("upgrade", "h2c");
+            let without = [Request::new("GET", &path), version, other];
+            without
+                .map(|request| asks(stage.by_alice(request), message.clone()))
+                .into()
+        },
+    ),
+    row(
+        409,
+        "EntityAlreadyExists",
+        "{path} already exists",
+        |stage| {
+            let path = medusa::path(&stage.attached_job, "master");
+            let request = stage.by_alice(medusa::upgrade(&path));
+            vec![asks(request, format!("{path} already exists"))]
         },
     ),
 ];

@@ -3,6 +3,7 @@
 use super::{Row, Stage, asks, row};
 use crate::client::Request;
 use crate::links::{link, rename};
+use crate::medusa;
 
 const LOCATION: &str = "An HTTP Location header must be specified";
 const LINKS_DISABLED: &str = "snaplinks have been disabled for this account";
@@ -175,6 +176,7 @@ pub(super) const ROWS: &[Row<Stage>] = &[
         "InvalidParameter",
         "\"{value}\" is invalid for \"{name}\"",
         |stage| {
+            let observer = medusa::path(&stage.open_job, "observer");
             [
                 ("/alice/stor?sort=mtime&marker=now", "now", "marker"),
                 ("/alice/jobs?status=done", "done", "status"),
@@ -183,7 +185,12 @@ pub(super) const ROWS: &[Row<Stage>] = &[
                 let message = format!("\"{value}\" is invalid for \"{name}\"");
                 asks(stage.get(path), message)
             })
-            .into()
+            .into_iter()
+            .chain([asks(
+                stage.by_alice(medusa::upgrade(&observer)),
+                "\"type\" is invalid for \"observer\"",
+            )])
+            .collect()
         },
     ),
     row(400, "LocationRequired", LOCATION, |stage| {
