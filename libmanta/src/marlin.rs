@@ -23,12 +23,14 @@ pub trait Jobs: Send + Sync + fmt::Debug {
     /// Jobs of an account that are not done yet, newest first.
     async fn live(&self, owner: AccountId, filter: &JobFilter) -> Result<Vec<JobStatus>, JobError>;
 
-    /// Adds input names, in order, as sent; they are checked when they are dispatched.
+    /// Adds input names, in order, as sent; they are checked when they are dispatched. With `last` the input ends
+    /// with them, in the same instant.
     async fn add_inputs(
         &self,
         owner: AccountId,
         id: JobId,
         names: Vec<String>,
+        last: bool,
     ) -> Result<(), JobError>;
 
     async fn end_input(&self, owner: AccountId, id: JobId) -> Result<(), JobError>;

@@ -329,8 +329,10 @@ impl Jobs for Service {
         owner: AccountId,
         id: JobId,
         names: Vec<String>,
+        last: bool,
     ) -> Result<(), JobError> {
-        self.request(owner, id, Request::AddInputs(names)).await
+        let add = Request::AddInputs { names, last };
+        self.request(owner, id, add).await
     }
 
     async fn end_input(&self, owner: AccountId, id: JobId) -> Result<(), JobError> {

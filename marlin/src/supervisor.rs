@@ -125,9 +125,19 @@ impl Supervisor {
         let mut effects = Vec::new();
         match event {
             Event::Begin => self.begin(&mut effects),
-            Event::AddInputs { ticket, names } => {
+            Event::AddInputs {
+                ticket,
+                names,
+                last,
+            } => {
                 if let Some(ticket) = self.intend(JobEvent::InputsAdded, ticket, &mut effects) {
-                    self.queue(Entry::Inputs { names }, Some(ticket));
+                    if last {
+                        self.intent = Job::Ended;
+                        self.queue(Entry::Inputs { names }, None);
+                        self.queue(Entry::InputEnded, Some(ticket));
+                    } else {
+                        self.queue(Entry::Inputs { names }, Some(ticket));
+                    }
                 }
             }
             Event::EndInput { ticket } => {

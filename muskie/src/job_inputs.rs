@@ -16,7 +16,13 @@ const BATCH_MAX: usize = 1000;
 /// Far beyond every name that exists; a line that never ends must not fill the memory.
 const NAME_BYTES_MAX: usize = 16 << 10;
 
-pub(crate) async fn add(request: &Request<'_>, id: JobId, body: &mut RequestBody) -> Result<()> {
+/// With `ends` the last batch, which may be empty, ends the input.
+pub(crate) async fn add(
+    request: &Request<'_>,
+    id: JobId,
+    body: &mut RequestBody,
+    ends: bool,
+) -> Result<()> {
     body.without_stall_limit();
     // The state is checked also when nothing comes.
     let mut sent_any = false;
@@ -28,7 +34,7 @@ pub(crate) async fn add(request: &Request<'_>, id: JobId, body: &mut RequestBody
             None => {
                 while lines.has_any() {
                     sent_any = true;
-                    send(request, id, lines.batch()).await?;
+                    send(request, id, lines.batch(), false).await?;
                 }
                 body.next().await?
             }
@@ -37,25 +43,27 @@ pub(crate) async fn add(request: &Request<'_>, id: JobId, body: &mut RequestBody
         lines.push(&bytes)?;
         while lines.has_batch() {
             sent_any = true;
-            send(request, id, lines.batch()).await?;
+            send(request, id, lines.batch(), false).await?;
         }
     }
     lines.end();
-    while lines.has_any() || !sent_any {
-        sent_any = true;
-        send(request, id, lines.batch()).await?;
+    let mut left = ends || !sent_any || lines.has_any();
+    while left {
+        let names = lines.batch();
+        left = lines.has_any();
+        send(request, id, names, ends && !left).await?;
     }
     Ok(())
 }
 
-async fn send(request: &Request<'_>, id: JobId, names: Vec<String>) -> Result<()> {
+async fn send(request: &Request<'_>, id: JobId, names: Vec<String>, last: bool) -> Result<()> {
     let (server, head, owner) = (
         request.server.clone(),
         request.head.clone(),
         request.owner.id,
     );
     let add = async move {
-        let added = server.jobs.add_inputs(owner, id, names).await;
+        let added = server.jobs.add_inputs(owner, id, names, last).await;
         added.map_err(|error| Error::from_job(error, &head.path))
     };
     request.server.to_the_end(add).await

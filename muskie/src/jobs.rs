@@ -257,10 +257,8 @@ async fn live(
             Ok(Reply::document(StatusCode::OK, STATUS_TYPE, document))
         }
         Live::AddInputs => {
-            job_inputs::add(request, id, body).await?;
-            if head.query.get("end") == Some("true") {
-                end_input(request, id).await?;
-            }
+            let ends = head.query.get("end") == Some("true");
+            job_inputs::add(request, id, body, ends).await?;
             Ok(Reply::no_content())
         }
         Live::EndInput => {

@@ -157,6 +157,7 @@ impl Jobs for MemJobs {
         owner: AccountId,
         id: JobId,
         names: Vec<String>,
+        last: bool,
     ) -> Result<(), JobError> {
         self.with(owner, id, |job| {
             job.check_open()?;
@@ -168,6 +169,7 @@ impl Jobs for MemJobs {
             }
             job.batches.push(names.len());
             job.inputs.extend(names);
+            job.status.input_done |= last;
             Ok(())
         })
     }

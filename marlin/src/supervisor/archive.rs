@@ -20,7 +20,7 @@ use crate::job::JobEvent;
 use crate::journal::{Journal, JournalError, Position};
 use crate::lists::{Form, lines};
 use crate::record::{Entry, JobRecord, Segment, Summary};
-use crate::supervisor::log_writer::{retry, write};
+use crate::supervisor::log_writer::retry;
 use crate::supervisor::owner::Parts;
 use crate::supervisor::view::View;
 
@@ -42,13 +42,9 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(self) {
+        // Not worth an entry of its own: an archiver that is cut off begins again.
         let started = self.parts.deps.clock.now();
-        let segments = [Segment::new(started, vec![Entry::ArchiveStarted])];
-        if let Err(error) = write(&self.parts, &self.job, self.position, &segments).await {
-            return self.leave(&error);
-        }
-        self.position = self.position.next();
         self.update(
             |view| view.times.archive_started = Some(started),
             JobEvent::ArchiveStarted,
@@ -77,20 +73,23 @@ impl Archive {
         let done = self.parts.deps.clock.now();
         let result = async {
             futures_util::future::try_join_all(uploads).await?;
-            let live = format!("{directory}/live");
-            let removed = self.parts.front_door.delete(self.job.token(), &live).await;
-            match removed {
-                // A subuser's roles need not let it delete; then an empty directory is left.
-                Err(error) if error.status() == Some(StatusCode::FORBIDDEN) => {}
-                removed => drop(removed?),
-            }
-            self.put_status(&format!("{directory}/job.json"), done)
-                .await
+            let status = format!("{directory}/job.json");
+            // The last, because it says that the others are there.
+            futures_util::try_join!(self.remove_live(directory), self.put_status(&status, done))
         };
         match result.await {
             // The user removed the job's directory and does not want this.
             Err(error) if error.is_missing_directory() => Ok(()),
-            result => result,
+            result => result.map(drop),
+        }
+    }
+
+    async fn remove_live(&self, directory: &str) -> Result<(), FrontDoorError> {
+        let live = format!("{directory}/live");
+        match self.parts.front_door.delete(self.job.token(), &live).await {
+            // A subuser's roles need not let it delete; then an empty directory is left.
+            Err(error) if error.status() == Some(StatusCode::FORBIDDEN) => Ok(()),
+            removed => removed.map(drop),
         }
     }
 
@@ -148,7 +147,7 @@ impl Archive {
             }),
             ..self.job.record.clone()
         };
-        let segment = Segment::new(now, vec![Entry::ArchiveDone]);
+        let segment = Segment::new(now, vec![Entry::ArchiveStarted, Entry::ArchiveDone]);
         let journal: &Journal = &self.parts.journal;
         let finished = retry(&self.parts, &self.job, || {
             journal.finish(self.position, &segment, &record, now)

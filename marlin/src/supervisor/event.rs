@@ -15,6 +15,8 @@ pub(crate) enum Event {
     AddInputs {
         ticket: Ticket,
         names: Vec<String>,
+        /// The input ends with them.
+        last: bool,
     },
     EndInput {
         ticket: Ticket,

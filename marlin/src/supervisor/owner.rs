@@ -47,7 +47,7 @@ pub(crate) struct Message {
 
 #[derive(Debug)]
 pub(crate) enum Request {
-    AddInputs(Vec<String>),
+    AddInputs { names: Vec<String>, last: bool },
     EndInput,
     Cancel,
 }
@@ -169,7 +169,11 @@ impl Owner {
         self.tickets += 1;
         self.waiting.insert(ticket, (Instant::now(), message.reply));
         match message.request {
-            Request::AddInputs(names) => Event::AddInputs { ticket, names },
+            Request::AddInputs { names, last } => Event::AddInputs {
+                ticket,
+                names,
+                last,
+            },
             Request::EndInput => Event::EndInput { ticket },
             Request::Cancel => Event::Cancel { ticket },
         }

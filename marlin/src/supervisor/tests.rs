@@ -70,6 +70,7 @@ fn nothing_is_answered_or_begun_before_it_is_durable() {
     let effects = supervisor.on(Event::AddInputs {
         ticket: 1,
         names: names(&["/u/stor/a"]),
+        last: false,
     });
     assert!(
         matches!(effects.as_slice(), [Effect::Write(_)]),
@@ -79,7 +80,8 @@ fn nothing_is_answered_or_begun_before_it_is_durable() {
     assert_eq!(
         supervisor.on(Event::AddInputs {
             ticket: 2,
-            names: names(&["/u/stor/b"])
+            names: names(&["/u/stor/b"]),
+            last: false,
         }),
         []
     );
@@ -118,6 +120,7 @@ fn a_request_is_judged_by_what_was_said_before_it_not_by_what_is_durable() {
     let late = supervisor.on(Event::AddInputs {
         ticket: 2,
         names: names(&["/x"]),
+        last: false,
     });
     assert_eq!(late, [refused(2, "inputDone")]);
     // Tasks end at once, though the cancellation waits to be written.
@@ -153,6 +156,7 @@ fn a_report_about_an_attempt_that_was_given_up_says_nothing() {
     let effects = supervisor.on(Event::AddInputs {
         ticket: 1,
         names: names(&["/u/stor/a"]),
+        last: false,
     });
     supervisor.on(written(&effects));
     let name: Arc<str> = "/u/stor/a".into();
@@ -189,11 +193,43 @@ fn a_report_about_an_attempt_that_was_given_up_says_nothing() {
 }
 
 #[test]
+fn the_last_inputs_end_the_input_in_the_same_write() {
+    let mut supervisor = supervisor(MAP);
+    let last = |ticket| Event::AddInputs {
+        ticket,
+        names: names(&["/u/stor/a"]),
+        last: true,
+    };
+    let effects = supervisor.on(last(1));
+    let [Effect::Write(entries)] = effects.as_slice() else {
+        panic!("{effects:?}");
+    };
+    assert!(
+        matches!(
+            entries.as_slice(),
+            [Entry::Inputs { .. }, Entry::InputEnded]
+        ),
+        "{entries:?}"
+    );
+    let refused = Effect::Reply {
+        ticket: 2,
+        result: Err("inputDone"),
+    };
+    assert_eq!(supervisor.on(last(2)), [refused]);
+    let effects = supervisor.on(written(&effects));
+    assert!(effects.contains(&Effect::Reply {
+        ticket: 1,
+        result: Ok(())
+    }));
+}
+
+#[test]
 fn a_task_that_is_killed_three_times_fails() {
     let mut supervisor = supervisor(MAP);
     let effects = supervisor.on(Event::AddInputs {
         ticket: 1,
         names: names(&["/u/stor/a"]),
+        last: false,
     });
     supervisor.on(written(&effects));
     let name: Arc<str> = "/u/stor/a".into();
@@ -228,6 +264,7 @@ fn only_so_many_tasks_are_handed_out_at_a_time() {
     let effects = supervisor.on(Event::AddInputs {
         ticket: 1,
         names: many,
+        last: false,
     });
     let mut effects = supervisor.on(written(&effects));
     let mut started = 0;
@@ -260,6 +297,7 @@ fn a_result_that_cannot_be_recorded_gives_way_to_an_error() {
     let effects = supervisor.on(Event::AddInputs {
         ticket: 1,
         names: names(&["/u/stor/a", "/u/stor/b"]),
+        last: false,
     });
     supervisor.on(written(&effects));
     let mut effects = Vec::new();
@@ -310,11 +348,19 @@ fn a_write_holds_only_so_much() {
     let mut effects = supervisor.on(Event::AddInputs {
         ticket: 0,
         names: names(&["/u/stor/a"]),
+        last: false,
     });
     let long = "x".repeat(WRITE_BYTES_MAX / 3);
     for ticket in 1..=5 {
         let names = vec![long.clone()];
-        assert_eq!(supervisor.on(Event::AddInputs { ticket, names }), []);
+        assert_eq!(
+            supervisor.on(Event::AddInputs {
+                ticket,
+                names,
+                last: false
+            }),
+            []
+        );
     }
     let mut answered = Vec::new();
     let mut sizes = Vec::new();
@@ -554,7 +600,11 @@ fn one_life(seed: u64) {
             .count();
         if added < inputs.len() && recorded == added && world.rng.random_ratio(1, 3) {
             let names = vec![inputs[added].clone()];
-            world.tell(Event::AddInputs { ticket: 0, names });
+            world.tell(Event::AddInputs {
+                ticket: 0,
+                names,
+                last: false,
+            });
             added += 1;
         }
         if recorded == inputs.len() && world.supervisor.ledger().state() == Job::Open {

@@ -259,7 +259,9 @@ impl Store {
 
     pub(crate) async fn add(&self, id: JobId, names: &[&str]) -> Result<(), JobError> {
         let names = names.iter().map(ToString::to_string).collect();
-        self.marlin.add_inputs(self.account.id, id, names).await
+        self.marlin
+            .add_inputs(self.account.id, id, names, false)
+            .await
     }
 
     pub(crate) async fn end(&self, id: JobId) -> Result<(), JobError> {

@@ -4,8 +4,8 @@ use super::work::Work;
 use super::{Directory, Name, Process, Row, State};
 use crate::link::resolve::Resolve;
 use crate::link::{
-    Audit, Binding, Bound, Emptying, Errand, Lookup, Over, Overwrite, Record, Running as Runner,
-    Standing, Step, Transfer, emptying, lookup, overwrite, transfer,
+    Audit, Binding, Bound, Child, Emptying, Errand, Lookup, Over, Overwrite, Pin, Record, Reply,
+    Running as Runner, Standing, Step, Transfer, emptying, lookup, overwrite, transfer,
 };
 use crate::namespace::{self, Mark, Row as DirectoryRow, Slot, Token};
 
@@ -217,8 +217,28 @@ impl Tokens for Emptying {
 
 impl Tokens for Audit {
     fn each(&mut self, f: &mut dyn FnMut(&mut Token)) {
-        if let Self::Name { label, .. } = self {
-            f(label);
+        match self {
+            Self::Name { label, .. } => f(label),
+            Self::Abort { token, .. } => f(token),
+            Self::Remove => {}
+        }
+    }
+}
+
+impl Tokens for Reply {
+    fn each(&mut self, f: &mut dyn FnMut(&mut Token)) {
+        match self {
+            Self::Name(binding) | Self::Busy(binding) => binding.each(f),
+            Self::Pin(Pin::Entering { token, .. }) => f(token),
+            Self::Child(Child::Unresolved(binding)) => binding.each(f),
+            Self::Standing(Some(Standing::Pending { from, .. })) => f(from),
+            Self::Child(Child::None | Child::There)
+            | Self::Standing(Some(Standing::Live | Standing::Moved) | None)
+            | Self::Pin(Pin::Pinned | Pin::OtherVersion(_) | Pin::Gone)
+            | Self::Done
+            | Self::Refused
+            | Self::Prepared(_)
+            | Self::Held(_) => {}
         }
     }
 }
@@ -298,6 +318,7 @@ impl Tokens for Process {
     fn each(&mut self, f: &mut dyn FnMut(&mut Token)) {
         if let Self::Running(running) = self {
             running.work.each(f);
+            running.memo.reply.each(f);
             if let Some((coordinator, step)) = &mut running.inner {
                 Other(coordinator).each(f);
                 Other(step).each(f);
