@@ -2,6 +2,7 @@
 //! Source: marlin.md sections 1, 2, 8.
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
@@ -19,6 +20,16 @@ pub trait Jobs: Send + Sync + fmt::Debug {
     async fn create(&self, job: NewJob) -> Result<JobId, JobError>;
 
     async fn status(&self, owner: AccountId, id: JobId) -> Result<JobStatus, JobError>;
+
+    /// The status once the job is done, cancelled, or its input has ended since the call; after `at_most`, or
+    /// when jobs shut down, as it is then. Of a job that is done, at once. Waiting costs next to nothing, and
+    /// may be given up at any time.
+    async fn wait(
+        &self,
+        owner: AccountId,
+        id: JobId,
+        at_most: Duration,
+    ) -> Result<JobStatus, JobError>;
 
     /// Jobs of an account that are not done yet, newest first.
     async fn live(&self, owner: AccountId, filter: &JobFilter) -> Result<Vec<JobStatus>, JobError>;

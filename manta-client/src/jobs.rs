@@ -1,5 +1,7 @@
 //! Jobs: create, feed, follow, read.
 
+use std::time::Duration;
+
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method};
 
@@ -82,7 +84,11 @@ impl Client {
 
     /// The status document, as text in the server's order of keys.
     pub async fn job_status(&self, job: &str) -> Result<String, Error> {
-        let target = format!("{}/live/status", self.job_target(job)?);
+        self.status_document(format!("{}/live/status", self.job_target(job)?))
+            .await
+    }
+
+    async fn status_document(&self, target: String) -> Result<String, Error> {
         let headers = accept("application/json");
         let response = self
             .request_ok(Method::GET, &target, headers, Payload::Empty)
@@ -93,7 +99,23 @@ impl Client {
 
     /// The status document; of a job that is only archived any more, the one in the archive.
     pub async fn job(&self, job: &str) -> Result<String, Error> {
-        match self.job_status(job).await {
+        let status = self.job_status(job).await;
+        self.or_archived(job, status).await
+    }
+
+    /// Like [`Client::job`], once there is news: the job is done or cancelled, or its input has ended. At the
+    /// latest when `at_most` has passed, of which whole seconds count; at once from a server that does not wait.
+    pub async fn job_news(&self, job: &str, at_most: Duration) -> Result<String, Error> {
+        let target = self.job_target(job)?;
+        let seconds = at_most.as_secs();
+        let status = self
+            .status_document(format!("{target}/live/status?wait={seconds}"))
+            .await;
+        self.or_archived(job, status).await
+    }
+
+    async fn or_archived(&self, job: &str, status: Result<String, Error>) -> Result<String, Error> {
+        match status {
             Err(error) if error.is_not_found() => {
                 let path = format!("{}/job.json", self.job_path(job));
                 let text = self

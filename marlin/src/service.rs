@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
 use libmanta::marlin::{JobError, JobFilter, JobList, JobStatus, Jobs, NewJob};
 use libmanta::{AccountId, JobId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -55,7 +56,7 @@ struct Live {
 #[derive(Debug)]
 struct Handle {
     job: Arc<JobContext>,
-    view: Arc<Mutex<View>>,
+    view: Arc<watch::Sender<View>>,
     mailbox: mpsc::Sender<Message>,
 }
 
@@ -182,7 +183,7 @@ impl Service {
         let phases = record.definition.phases.len();
         let job = JobContext::new(record, self.shutdown.child_token(), reports_in);
         let supervisor = Supervisor::new(id, phases, replayed.ledger, replayed.deletes);
-        let view = Arc::new(Mutex::new(supervisor.view()));
+        let view = Arc::new(watch::Sender::new(supervisor.view()));
         let handle = Arc::new(Handle {
             job: Arc::clone(&job),
             view: Arc::clone(&view),
@@ -302,6 +303,28 @@ impl Jobs for Service {
         Ok(view.status(&record))
     }
 
+    async fn wait(
+        &self,
+        owner: AccountId,
+        id: JobId,
+        at_most: Duration,
+    ) -> Result<JobStatus, JobError> {
+        let Some(handle) = self.handle(owner, id) else {
+            return self.status(owner, id).await;
+        };
+        let mut view = handle.view.subscribe();
+        let first = view.borrow_and_update().job;
+        if !first.is_done() {
+            let change = async { drop(view.wait_for(|view| view.job != first).await) };
+            tokio::select! {
+                () = change => {}
+                () = tokio::time::sleep(at_most) => {}
+                () = self.shutdown.cancelled() => {}
+            }
+        }
+        Ok(handle.view().status(&handle.job.record))
+    }
+
     async fn live(&self, owner: AccountId, filter: &JobFilter) -> Result<Vec<JobStatus>, JobError> {
         let mut found: Vec<(Arc<Handle>, View)> = self
             .live
@@ -371,7 +394,7 @@ impl Live {
 
 impl Handle {
     fn view(&self) -> View {
-        *self.view.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.view.borrow()
     }
 }
 

@@ -635,3 +635,43 @@ async fn a_job_reads_what_the_roles_of_its_maker_let_it_read() {
     // And nothing can be archived below a directory that is not open to it: the store says so and goes on.
     store.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_for_a_job_ends_with_its_state_or_its_time_or_the_service() {
+    let mut store = Store::start().await;
+    store.put("~~/stor/a", "x\n").await;
+    let marlin = Arc::clone(&store.marlin);
+    let owner = store.account.id;
+    let wait = |id, at_most| marlin.wait(owner, id, at_most);
+    let long = Duration::from_secs(3600);
+
+    // Tasks that end are no news; the end of the input and that of the job are.
+    let id = store.create(vec![map("cat")]).await;
+    let (open, ()) = tokio::join!(wait(id, long), async {
+        store.add(id, &["/user/stor/a"; 3]).await.unwrap();
+        store.wait(id, |status| status.stats.tasks_done == 3).await;
+        store.end(id).await.unwrap();
+    });
+    assert!(open.unwrap().input_done);
+    let done = loop {
+        let status = wait(id, long).await.unwrap();
+        if status.state == JobState::Done {
+            break status;
+        }
+    };
+    assert_eq!((done.stats.outputs, done.stats.tasks_done), (3, 3));
+    // At once, also when only records are left.
+    store.finish(id).await.check();
+    assert_eq!(wait(id, long).await.unwrap().state, JobState::Done);
+    let foreign = marlin.wait(libmanta::AccountId::random(), id, long).await;
+    assert_eq!(foreign, Err(JobError::NotFound));
+
+    let open = store.create(vec![map("cat")]).await;
+    let begun = Instant::now();
+    let passed = wait(open, Duration::from_millis(50)).await.unwrap();
+    assert!(!passed.input_done && begun.elapsed() >= Duration::from_millis(50));
+    let (cut, ()) = tokio::join!(wait(open, long), marlin.shutdown());
+    assert_eq!(cut.unwrap().state, JobState::Running);
+    store.restart_marlin().await;
+    store.stop().await;
+}

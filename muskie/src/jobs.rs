@@ -2,6 +2,7 @@
 //! directories. Source: rest-api.md section 6, marlin.md section 2.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_core::stream::BoxStream;
@@ -33,6 +34,9 @@ const ERRORS_TYPE: &str = "application/x-json-stream; type=job-error";
 /// Longest definition. Source: rest-api.md section 6.2.
 const DEFINITION_BYTES_MAX: usize = 100_000;
 const LISTED_MAX: usize = 1000;
+
+/// Longest wait for a change, in seconds.
+const WAIT_MAX_S: u64 = 300;
 
 /// A list up to this long goes out in one piece, with its length; a longer one in chunks of about this.
 const CHUNK_BYTES: usize = 32 << 10;
@@ -240,6 +244,20 @@ fn filter(query: &Query) -> Result<JobFilter> {
     Ok(JobFilter { name, state, limit })
 }
 
+/// How long the answer may take, if it is asked to wait for news.
+fn wait(query: &Query) -> Result<Option<Duration>> {
+    let Some(text) = query.get("wait") else {
+        return Ok(None);
+    };
+    match text.parse::<u64>() {
+        Ok(seconds) => Ok(Some(Duration::from_secs(seconds.min(WAIT_MAX_S)))),
+        Err(_) => Err(Error::InvalidParameter {
+            name: "wait",
+            value: text.to_owned(),
+        }),
+    }
+}
+
 async fn live(
     request: &Request<'_>,
     id: JobId,
@@ -252,7 +270,18 @@ async fn live(
     let refused = |error| Error::from_job(error, &head.path);
     match what {
         Live::Status => {
-            let status = server.jobs.status(owner, id).await.map_err(refused)?;
+            let status = match wait(&head.query)? {
+                None => server.jobs.status(owner, id).await,
+                Some(at_most) => {
+                    // Whoever waits takes nobody's turn.
+                    body.end_turn();
+                    tokio::select! {
+                        status = server.jobs.wait(owner, id, at_most) => status,
+                        () = server.draining.cancelled() => server.jobs.status(owner, id).await,
+                    }
+                }
+            };
+            let status = status.map_err(refused)?;
             let document = status.to_json().to_string();
             Ok(Reply::document(StatusCode::OK, STATUS_TYPE, document))
         }
@@ -351,6 +380,23 @@ async fn chunk(lines: &mut Lines) -> Result<(Bytes, bool), JobError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_is_whole_seconds_and_never_too_long() {
+        let of = |text: &str| wait(&Query::parse(Some(text)));
+        let seconds = |seconds| Ok(Some(Duration::from_secs(seconds)));
+        assert_eq!(of("x=1"), Ok(None));
+        assert_eq!(of("wait=0"), seconds(0));
+        assert_eq!(of("wait=25"), seconds(25));
+        assert_eq!(of("wait=18446744073709551615"), seconds(300));
+        for value in ["", "-1", "1.5", "1s", "18446744073709551616"] {
+            let expected = Error::InvalidParameter {
+                name: "wait",
+                value: value.into(),
+            };
+            assert_eq!(of(&format!("wait={value}")), Err(expected));
+        }
+    }
 
     #[test]
     fn filters_accept_what_is_documented() {

@@ -102,6 +102,7 @@ fn samples(pattern: &str, method: &str) -> Vec<Head> {
         "?state=running",
         "?recursive=true",
         "?allowMpuDeletes=true",
+        "?wait=1",
     ];
     let types = [
         None,

@@ -16,6 +16,7 @@ pub(crate) enum Operation {
     CreateJob,
     ListJobs,
     GetJob,
+    WaitForJob,
     AddJobInputs,
     EndJobInput,
     CancelJob,
@@ -119,7 +120,7 @@ const STORAGE: [[&str; 4]; 9] = [
     ],
 ];
 
-const OTHERS: [&str; 20] = [
+const OTHERS: [&str; 21] = [
     "unrouted",
     "ping",
     "metrics",
@@ -140,6 +141,7 @@ const OTHERS: [&str; 20] = [
     "crossdomain",
     "createtoken",
     "mlogin",
+    "waitforjob",
 ];
 
 const UPLOAD: [&str; 10] = [
@@ -181,6 +183,7 @@ impl Operation {
             Self::CrossDomain => 17,
             Self::CreateToken => 18,
             Self::Attach => 19,
+            Self::WaitForJob => 20,
             Self::Upload(operation) => OTHERS.len() + STORAGE.len() * 4 + operation as usize,
             Self::Storage(verb, area) => OTHERS.len() + verb as usize * 4 + area as usize,
         }

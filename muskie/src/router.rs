@@ -139,6 +139,8 @@ fn storage(head: &Head, area: Area) -> (Operation, Route) {
 
 fn live(head: &Head, what: Live) -> Result<Operation> {
     Ok(match what {
+        // Apart from those that answer at once: how long it takes says nothing about us.
+        Live::Status if head.query.get("wait").is_some() => Operation::WaitForJob,
         Live::Status => Operation::GetJob,
         Live::Inputs => Operation::GetJobInput,
         Live::Outputs => Operation::GetJobOutput,

@@ -205,7 +205,7 @@ pub(crate) struct Server {
     connections: TaskTracker,
     /// Changes that outlive the request that asked for them.
     writes: TaskTracker,
-    draining: CancellationToken,
+    pub(crate) draining: CancellationToken,
     killing: CancellationToken,
 }
 

@@ -3,18 +3,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use futures_util::StreamExt as _;
 use libmanta::marlin::{JobError, JobFilter, JobList, JobState, JobStats, JobStatus, Jobs, NewJob};
 use libmanta::{AccountId, Clock, JobId};
+use tokio::sync::watch;
 
 /// The compute port over a table.
 #[derive(Debug)]
 pub struct MemJobs {
     clock: Arc<dyn Clock>,
     jobs: Mutex<BTreeMap<JobId, MemJob>>,
+    /// Told of every change; counts those who listen.
+    changes: watch::Sender<()>,
 }
 
 /// A job and what it was given.
@@ -36,6 +40,7 @@ impl MemJobs {
         Self {
             clock,
             jobs: Mutex::default(),
+            changes: watch::Sender::new(()),
         }
     }
 
@@ -59,6 +64,13 @@ impl MemJobs {
             job.status.state = JobState::Done;
             job.status.time_done = Some(now);
         }
+        self.changes.send_replace(());
+    }
+
+    /// Requests that wait for a change now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.changes.receiver_count()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<JobId, MemJob>> {
@@ -73,7 +85,9 @@ impl MemJobs {
     ) -> Result<T, JobError> {
         let mut jobs = self.lock();
         let job = jobs.get_mut(&id).filter(|job| job.new.owner == owner);
-        use_it(job.ok_or(JobError::NotFound)?)
+        let result = use_it(job.ok_or(JobError::NotFound)?);
+        self.changes.send_replace(());
+        result
     }
 }
 
@@ -129,6 +143,30 @@ impl Jobs for MemJobs {
 
     async fn status(&self, owner: AccountId, id: JobId) -> Result<JobStatus, JobError> {
         self.with(owner, id, |job| Ok(job.status.clone()))
+    }
+
+    async fn wait(
+        &self,
+        owner: AccountId,
+        id: JobId,
+        at_most: Duration,
+    ) -> Result<JobStatus, JobError> {
+        let mut changes = self.changes.subscribe();
+        let look = || {
+            let jobs = self.lock();
+            let job = jobs.get(&id).filter(|job| job.new.owner == owner);
+            Ok(job.ok_or(JobError::NotFound)?.status.clone())
+        };
+        let state = |status: &JobStatus| (status.state, status.cancelled, status.input_done);
+        let first = look()?;
+        let news = async {
+            while first.state != JobState::Done
+                && look().is_ok_and(|now| state(&now) == state(&first))
+                && changes.changed().await.is_ok()
+            {}
+        };
+        let _ = tokio::time::timeout(at_most, news).await;
+        look()
     }
 
     async fn live(&self, owner: AccountId, filter: &JobFilter) -> Result<Vec<JobStatus>, JobError> {

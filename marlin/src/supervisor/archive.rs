@@ -2,7 +2,7 @@
 //!
 //! Everything is read from the log, so an archiver that was cut off begins again and ends the same.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use http::StatusCode;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use libmanta::marlin::JobList;
+use tokio::sync::watch;
 
 use crate::context::JobContext;
 use crate::error::chain;
@@ -37,7 +38,7 @@ const LISTS: [(&str, JobList); 4] = [
 pub(crate) struct Archive {
     pub(crate) parts: Parts,
     pub(crate) job: Arc<JobContext>,
-    pub(crate) view: Arc<Mutex<View>>,
+    pub(crate) view: Arc<watch::Sender<View>>,
     pub(crate) position: Position,
 }
 
@@ -168,15 +169,16 @@ impl Archive {
     }
 
     fn view(&self) -> View {
-        *self.view.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.view.borrow()
     }
 
     fn update(&self, change: impl FnOnce(&mut View), event: JobEvent) {
-        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut view = self.view();
         change(&mut view);
         match view.job.on(event) {
             Ok(job) => view.job = job,
             Err(error) => tracing::error!(job_id = %self.job.id(), %error, "archive out of order"),
         }
+        view.publish(&self.view);
     }
 }

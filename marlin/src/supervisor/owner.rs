@@ -4,7 +4,7 @@
 //! down it ends at once, and what was not written is run again at the next start.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use libmanta::marlin::{JobError, PhaseKind};
@@ -70,7 +70,7 @@ pub(crate) struct Owner {
     pub(crate) supervisor: Supervisor,
     pub(crate) mailbox: mpsc::Receiver<Message>,
     pub(crate) reports: mpsc::Receiver<Report>,
-    pub(crate) view: Arc<Mutex<View>>,
+    pub(crate) view: Arc<watch::Sender<View>>,
     /// Of the next segment.
     pub(crate) position: Position,
     /// Since when, and who; tickets grow, so the first has waited longest.
@@ -96,7 +96,7 @@ impl Owner {
             }
             let effects = self.supervisor.on(event);
             // Before the answers: whoever hears of a change must see it.
-            self.publish(self.supervisor.view());
+            self.supervisor.view().publish(&self.view);
             let mut done = false;
             for effect in effects {
                 done |= effect == Effect::Done;
@@ -295,10 +295,6 @@ impl Owner {
                 }
             }
         }
-    }
-
-    fn publish(&self, view: View) {
-        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view;
     }
 
     /// Shutdown: the callers who wait learn that they cannot know.

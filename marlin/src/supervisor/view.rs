@@ -1,6 +1,7 @@
 //! What the owner of a job may see of it at any moment.
 
 use libmanta::marlin::{JobState, JobStats, JobStatus};
+use tokio::sync::watch;
 
 use crate::job::Job;
 use crate::ledger::Times;
@@ -30,6 +31,16 @@ impl View {
                 archive_done: Some(summary.archive_done),
             },
         }
+    }
+
+    /// Lets everybody see it. Only a change of the job's state wakes those who wait: counters move with every
+    /// task.
+    pub(crate) fn publish(self, to: &watch::Sender<Self>) {
+        to.send_if_modified(|seen| {
+            let news = seen.job != self.job;
+            *seen = self;
+            news
+        });
     }
 
     /// Together with what was recorded when the job was created.

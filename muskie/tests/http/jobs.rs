@@ -1,12 +1,14 @@
 //! Jobs over HTTP, with a fake behind them. `m1_…` are lines of rest-api.md section 15.7.
 
+use std::time::{Duration, Instant};
+
 use libmanta::JobId;
 use libmanta::mahi::Identity as _;
 use libmanta::marlin::JobList;
 use serde_json::json;
 
 use crate::client::{Request, Response};
-use crate::store::{Store, start};
+use crate::store::{Store, start, start_with};
 
 async fn create(store: &Store, definition: &serde_json::Value) -> Response {
     let request = Request::new("POST", "/alice/jobs")
@@ -336,5 +338,91 @@ async fn m1_unknown_and_foreign_jobs() {
             .await
             .is(404);
     }
+    store.stop().await;
+}
+
+/// Returns once so many requests wait for a job.
+async fn wait_for_waiting(store: &Store, count: usize) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while store.jobs.waiting() != count {
+        assert!(Instant::now() < deadline, "{}", store.jobs.waiting());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn status_of(answer: &Response) -> serde_json::Value {
+    serde_json::from_str(&answer.text()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_for_a_job_hears_of_its_end_and_takes_no_turn() {
+    const WAITING: usize = 50;
+    let store = start_with(|config| config.throttle.concurrency = 1).await;
+    let id = job(&store).await;
+    let status = format!("/alice/jobs/{id}/live/status");
+    let path = format!("{status}?wait=300");
+    let gets = (0..WAITING).map(|_| store.get(&path));
+    let (answers, ()) = tokio::join!(futures_util::future::join_all(gets), async {
+        wait_for_waiting(&store, WAITING).await;
+        // What happens to a job without changing its state is no news, and others are served meanwhile.
+        store
+            .jobs
+            .emit(id, JobList::Outputs, ["/alice/x".to_owned()]);
+        let running = status_of(&store.get(&status).await.is(200));
+        assert_eq!(running["state"], "running");
+        assert_eq!(store.jobs.waiting(), WAITING);
+        store.jobs.finish(id);
+    });
+    for answer in answers {
+        let done = status_of(&answer.is(200));
+        assert_eq!(
+            (&done["state"], &done["id"]),
+            (&json!("done"), &json!(id.to_string()))
+        );
+    }
+    assert_eq!(store.jobs.waiting(), 0);
+    // There is nothing to wait for any more.
+    assert_eq!(status_of(&store.get(&path).await.is(200))["state"], "done");
+    let counted = store.get("/metrics").await.text();
+    let expected = format!(
+        "http_requests_completed{{operation=\"waitforjob\",method=\"GET\",statusCode=\"200\"}} {}",
+        WAITING + 1
+    );
+    assert!(counted.contains(&expected), "{counted}");
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_ends_with_its_time_with_the_input_and_with_the_store() {
+    let store = start().await;
+    let id = job(&store).await;
+    let status = format!("/alice/jobs/{id}/live/status");
+    let begun = Instant::now();
+    let nothing_new = store.get(&format!("{status}?wait=1")).await.is(200);
+    assert_eq!(status_of(&nothing_new)["state"], "running");
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    let long = format!("{status}?wait=300");
+    let (ended, ()) = tokio::join!(store.get(&long), async {
+        wait_for_waiting(&store, 1).await;
+        let end = format!("/alice/jobs/{id}/live/in/end");
+        post(&store, &end, "").await.is(202);
+    });
+    let ended = status_of(&ended.is(200));
+    assert_eq!(
+        (&ended["state"], &ended["inputDone"]),
+        (&json!("running"), &json!(true))
+    );
+    for value in ["", "x", "-1", "1.5"] {
+        let refused = store.get(&format!("{status}?wait={value}")).await;
+        let message = format!("\"{value}\" is invalid for \"wait\"");
+        refused.refused(400, "InvalidParameter", &message);
+    }
+    let begun = Instant::now();
+    let (cut, ()) = tokio::join!(store.get(&long), async {
+        wait_for_waiting(&store, 1).await;
+        store.handle.shutdown().await;
+    });
+    assert_eq!(status_of(&cut.is(200))["state"], "running");
+    assert!(begun.elapsed() < Duration::from_secs(20), "{begun:?}");
     store.stop().await;
 }

@@ -27,6 +27,7 @@ mod npm_library;
 mod npm_uploads;
 mod on_disk;
 mod own_commands;
+mod own_jobs;
 mod own_uploads;
 mod put_order;
 mod pypi;

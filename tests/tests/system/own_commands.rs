@@ -7,7 +7,7 @@ use tests::home::{outcome, outcome_with, run, run_with};
 use tests::{Launch, Store};
 
 /// A command line in a shell that has sourced `env` and nothing else.
-fn shell(store: &Store, script: &str) -> Command {
+pub(crate) fn shell(store: &Store, script: &str) -> Command {
     let mut command = Command::new("/bin/sh");
     let env = store.data_dir().join("env");
     command

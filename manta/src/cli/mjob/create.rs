@@ -7,9 +7,11 @@ use clap::Args;
 use http::HeaderMap;
 use manta_client::{Client, LiveList};
 
+use super::bar::Bars;
+use super::errors;
 use super::inputs::{Batching, add_from_stdin};
 use super::phases::PhaseOptions;
-use super::wait::{Status, wait};
+use super::wait::wait;
 use crate::cli::connection::Connection;
 use crate::cli::failure::Failure;
 use crate::cli::json_text;
@@ -72,8 +74,9 @@ impl Create {
         let fed = self.feed(&client, &id).await;
         cancel_unfed(&client, &id, fed).await?;
         if self.watch || self.cat_outputs {
-            let status = wait(&client, &id).await?;
-            check_errors(&id, &status)?;
+            let bars = Bars::new(self.quiet);
+            let status = wait(&client, &id, bars.job(&id)).await?;
+            errors::check(&client, &id, &status).await?;
         }
         if self.cat_outputs {
             print_outputs(&client, &id, &mut output).await?;
@@ -132,14 +135,6 @@ async fn cancel_unfed(client: &Client, id: &str, fed: Result<(), Failure>) -> Re
 /// Whether the job makes sense the server says; that it is JSON at all is cheaper to say here.
 fn check_json(text: &str) -> Result<(), serde_json::Error> {
     serde_json::from_str::<serde::de::IgnoredAny>(text).map(drop)
-}
-
-fn check_errors(id: &str, status: &Status) -> Result<(), Failure> {
-    match status.errors() {
-        0 => Ok(()),
-        1 => Err(Failure::Message(format!("job {id} had 1 error"))),
-        count => Err(Failure::Message(format!("job {id} had {count} errors"))),
-    }
 }
 
 /// The contents of the outputs, in the order they are listed, with nothing between them.
@@ -238,21 +233,5 @@ mod tests {
         assert!(matches!(result, Err(Failure::Message(message)) if message == "no"));
         let expected = format!("POST /user/jobs/{id}/live/cancel ");
         assert!(request.starts_with(&expected), "{request}");
-    }
-
-    #[test]
-    fn one_error_is_singular() {
-        let status = |errors: u64| {
-            serde_json::from_str::<Status>(&format!(
-                r#"{{"state":"done","stats":{{"errors":{errors}}}}}"#
-            ))
-        };
-        assert!(check_errors("id", &status(0).unwrap()).is_ok());
-        for (errors, text) in [(1, "job id had 1 error"), (2, "job id had 2 errors")] {
-            match check_errors("id", &status(errors).unwrap()) {
-                Err(Failure::Message(message)) => assert_eq!(message, text),
-                other => panic!("{other:?}"),
-            }
-        }
     }
 }

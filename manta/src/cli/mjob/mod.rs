@@ -1,6 +1,8 @@
 //! `mjob`: jobs. One file for each group of subcommands that share their work.
 
+mod bar;
 mod create;
+mod errors;
 mod inputs;
 mod phases;
 mod report;

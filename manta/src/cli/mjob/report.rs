@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use manta_client::{Client, Error, LiveList};
 use serde::Deserialize;
 
+use super::bar::Bars;
 use super::wait::wait;
 use crate::cli::connection::Connection;
 use crate::cli::failure::Failure;
@@ -81,8 +82,9 @@ impl ManyJobs {
     /// Waits for every job. Errors of their tasks are in what is printed, not in the exit code.
     pub(super) async fn watch(self) -> Result<(), Failure> {
         let client = self.client().await?;
+        let bars = Bars::new(false);
         let texts = self
-            .each(async |id| Ok(wait(&client, id).await?.text))
+            .each(async |id| Ok(wait(&client, id, bars.job(id)).await?.text))
             .await?;
         print_indented(&texts)
     }

@@ -1,13 +1,21 @@
-//! Waiting for a job.
+//! Waiting for a job. The server answers when there is news, so a job that is done is known at once and one
+//! that takes its time costs nothing; a server that answers at once instead is asked again and again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use manta_client::{Client, Error};
 use serde::Deserialize;
 
+use super::bar::Bar;
 use crate::cli::failure::Failure;
 
-/// A small job is done within a tenth of a second; asking only every so often would be most of its time.
+/// How long a server is asked to wait for news: shorter than what stands between us takes for a dead
+/// connection.
+const WAIT: Duration = Duration::from_secs(25);
+/// While somebody looks at how far the job is: counters are no news.
+const WAIT_SEEN: Duration = Duration::from_secs(1);
+/// Between questions to a server that does not wait. A small job is done within a tenth of a second; asking
+/// only every so often would be most of its time.
 const POLL_MIN: Duration = Duration::from_millis(20);
 /// And at the end of a long one nobody wants to wait for the next question.
 const POLL_MAX: Duration = Duration::from_secs(1);
@@ -16,51 +24,68 @@ const FAILURES_MAX: u32 = 10;
 
 /// What matters of a status document.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Status {
-    state: String,
+    pub(super) state: String,
     #[serde(default)]
-    stats: Stats,
+    pub(super) input_done: bool,
+    #[serde(default)]
+    pub(super) stats: Stats,
     /// The document itself.
     #[serde(skip)]
     pub(super) text: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Stats {
-    #[serde(default)]
-    errors: u64,
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Stats {
+    pub(super) errors: u64,
+    pub(super) retries: u64,
+    pub(super) tasks: u64,
+    pub(super) tasks_done: u64,
 }
 
 impl Status {
-    pub(super) fn errors(&self) -> u64 {
-        self.stats.errors
+    pub(super) fn read(text: String) -> Result<Status, Error> {
+        let status: Result<Status, _> = serde_json::from_str(&text);
+        match status {
+            Ok(status) => Ok(Status { text, ..status }),
+            Err(error) => Err(Error::Malformed(format!("the job's status: {error}"))),
+        }
     }
 
-    fn is_final(&self) -> bool {
+    pub(super) fn is_final(&self) -> bool {
         matches!(self.state.as_str(), "done" | "archiving")
     }
 }
 
-/// Asks until the job is done. A server that cannot answer for a moment does not end the wait.
-pub(super) async fn wait(client: &Client, id: &str) -> Result<Status, Failure> {
+/// Returns when the job is done. A server that cannot answer for a moment does not end the wait.
+pub(super) async fn wait(client: &Client, id: &str, mut bar: Bar<'_>) -> Result<Status, Failure> {
+    let at_most = if bar.is_seen() { WAIT_SEEN } else { WAIT };
     let mut pause = POLL_MIN;
     let mut failures = 0;
     loop {
-        match client.job(id).await {
+        let asked = Instant::now();
+        match client.job_news(id, at_most).await {
             Ok(text) => {
                 failures = 0;
-                let mut status: Status = serde_json::from_str(&text)
-                    .map_err(|error| Error::Malformed(format!("the job's status: {error}")))?;
+                let status = Status::read(text)?;
                 if status.is_final() {
-                    status.text = text;
                     return Ok(status);
                 }
+                bar.show(&status);
             }
             Err(error) if failures < FAILURES_MAX && is_passing(&error) => failures += 1,
             Err(error) => return Err(error.into()),
         }
-        tokio::time::sleep(pause).await;
-        pause = pause.mul_f64(1.5).min(POLL_MAX);
+        // Who answers early and has no more to say either had other news, which are few, or does not wait.
+        match pause.checked_sub(asked.elapsed()) {
+            Some(rest) => {
+                tokio::time::sleep(rest).await;
+                pause = pause.mul_f64(1.5).min(POLL_MAX);
+            }
+            None => pause = POLL_MIN,
+        }
     }
 }
 
@@ -73,7 +98,11 @@ fn is_passing(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
+    use crate::cli::mjob::bar::Bars;
 
     #[test]
     fn done_and_archiving_are_final() {
@@ -84,9 +113,48 @@ mod tests {
             ("done", true),
         ] {
             let text = format!(r#"{{"id":"x","state":"{state}","stats":{{}}}}"#);
-            let status: Status = serde_json::from_str(&text).unwrap();
+            let status = Status::read(text.clone()).unwrap();
             assert_eq!(status.is_final(), ends, "{state}");
-            assert_eq!(status.errors(), 0);
+            assert_eq!((status.stats.errors, status.text), (0, text));
         }
+        assert!(Status::read("[]".to_owned()).is_err());
+    }
+
+    async fn request(stream: &mut TcpStream) -> String {
+        let mut request = Vec::new();
+        while !request.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+            assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
+        }
+        String::from_utf8(request).unwrap()
+    }
+
+    /// A server from before there was anything to wait for: it answers at once and ignores the rest.
+    #[tokio::test]
+    async fn a_server_that_does_not_wait_is_asked_again_but_not_without_a_pause() {
+        const TIMES: u32 = 5;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let token = manta_client::Auth::Token("token".to_owned().into());
+        let client = Client::new(manta_client::Config::new(url, "user", token)).unwrap();
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            for time in 1..=TIMES {
+                let asked = request(&mut stream).await;
+                let expected = "GET /user/jobs/some/live/status?wait=25 HTTP/1.1\r\n";
+                assert!(asked.starts_with(expected), "{asked}");
+                let state = if time == TIMES { "done" } else { "running" };
+                let body = format!("{{\"state\":\"{state}\"}}");
+                let length = body.len();
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+                stream.write_all(head.as_bytes()).await.unwrap();
+            }
+            stream
+        };
+        let bars = Bars::new(true);
+        let begun = Instant::now();
+        let (_stream, status) = tokio::join!(server, wait(&client, "some", bars.job("some")));
+        assert_eq!(status.unwrap().state, "done");
+        // 20, 30, 45 and 67 milliseconds.
+        assert!(begun.elapsed() >= Duration::from_millis(160), "{begun:?}");
     }
 }
