@@ -39,15 +39,24 @@ impl Store {
     pub fn administer(&self, method: &str, path: &str, document: &Value) -> Result<Value> {
         let socket = self.data_dir().join("admin.sock");
         let mut stream = UnixStream::connect(&socket).context("connect to admin.sock")?;
-        let body = document.to_string();
-        write!(
-            stream,
+        // In one piece, and with a body only if there is something to say: whoever does not read it may
+        // have answered and left before all of it is written.
+        let body = match document {
+            Value::Null => String::new(),
+            document => document.to_string(),
+        };
+        let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
-        )?;
+        );
+        stream
+            .write_all(request.as_bytes())
+            .with_context(|| format!("ask for {method} {path}"))?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
+        stream
+            .read_to_string(&mut answer)
+            .with_context(|| format!("read the answer to {method} {path}"))?;
         let (head, body) = answer.split_once("\r\n\r\n").context("an answer")?;
         let succeeded = head.split(' ').nth(1).is_some_and(|s| s.starts_with('2'));
         ensure!(succeeded, "{method} {path} {document}: {answer}");
