@@ -3,24 +3,37 @@
 //! They talk to the local Manta at `MANTA_URL` and need no credentials. Exit codes: 1 for an error at run
 //! time, 2 for wrong usage.
 
+mod arguments;
+mod lines;
+mod maggr;
 mod mcat;
 mod mpipe;
+mod msplit;
+mod mtee;
+mod number;
+mod printf;
+mod script;
+mod upload;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::front_door::FrontDoor;
+use crate::error::chain;
+use crate::front_door::{BoxError, FrontDoor};
 
 /// Every tool, by the name it is called by.
-pub const NAMES: [&str; 2] = ["mcat", "mpipe"];
+pub const NAMES: [&str; 5] = ["maggr", "mcat", "mpipe", "msplit", "mtee"];
 
 /// Runs one of [`NAMES`] with the arguments after its name.
 #[must_use]
 pub fn run(name: &str, args: &[OsString]) -> ExitCode {
     let args: Option<Vec<String>> = args.iter().map(|a| a.to_str().map(str::to_owned)).collect();
     let code = match (name, args) {
+        ("maggr", Some(args)) => maggr::main(args),
         ("mcat", Some(args)) => mcat::main(args),
         ("mpipe", Some(args)) => mpipe::main(args),
+        ("msplit", Some(args)) => msplit::main(args),
+        ("mtee", Some(args)) => mtee::main(args),
         (name, _) => {
             say(&format!(
                 "{name}: no such tool, or arguments that are not text"
@@ -40,17 +53,29 @@ fn local_manta() -> FrontDoor {
 }
 
 /// One thread is enough for a tool that does one thing.
-fn block_on<F: Future<Output = u8>>(tool: &str, future: F) -> u8 {
-    match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime.block_on(future),
+fn block_on<E: Into<BoxError>>(
+    future: impl Future<Output = Result<(), E>>,
+) -> Result<(), BoxError> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build()?;
+    runtime.block_on(future).map_err(Into::into)
+}
+
+/// The exit code of a tool that was called correctly; says what went wrong.
+fn finish(tool: &str, result: Result<(), BoxError>) -> u8 {
+    match result {
+        Ok(()) => 0,
         Err(error) => {
-            say(&format!("{tool}: cannot start: {error}"));
+            say(&format!("{tool}: {}", chain(&*error)));
             FAILURE
         }
     }
+}
+
+/// Says what was wrong with the arguments.
+fn usage(tool: &str, error: &str, help: &str) -> u8 {
+    say(&format!("{tool}: {error}\n{help}"));
+    USAGE
 }
 
 #[expect(
@@ -67,20 +92,6 @@ fn parse_reducer(text: &str) -> Result<u32, String> {
         .map_err(|_| format!("reducer index must be a number: \"{text}\""))
 }
 
-/// Where an option's value is: in the same argument or in the next one.
-fn value_of(
-    option: char,
-    attached: &str,
-    rest: &mut impl Iterator<Item = String>,
-) -> Result<String, String> {
-    if attached.is_empty() {
-        rest.next()
-            .ok_or_else(|| format!("option requires an argument -- {option}"))
-    } else {
-        Ok(attached.to_owned())
-    }
-}
-
 /// Names may begin with `~~`, as everywhere in the ecosystem.
 fn expand(name: &str) -> String {
     match (name.strip_prefix("~~"), std::env::var("MANTA_USER")) {
@@ -89,4 +100,22 @@ fn expand(name: &str) -> String {
         }
         _ => name.to_owned(),
     }
+}
+
+/// The name given for an object, in full.
+fn whole_name(object: &str) -> Result<String, String> {
+    let object = expand(object);
+    if object.starts_with('/') {
+        Ok(object)
+    } else {
+        Err(format!("not an absolute name: \"{object}\""))
+    }
+}
+
+/// A name for an output that was given none, unlike any other.
+fn output_name() -> Result<String, String> {
+    let base = std::env::var("MANTA_OUTPUT_BASE").ok();
+    let base = base.filter(|base| base.starts_with('/'));
+    let base = base.ok_or("MANTA_OUTPUT_BASE is not set")?;
+    Ok(format!("{base}{}", uuid::Uuid::new_v4()))
 }

@@ -1,66 +1,61 @@
-//! `mcat [-r INDEX] OBJECT...`: emits the names of objects as outputs of the task, without copying.
+//! `mcat [-p PORT] [-r INDEX] OBJECT...`: emits the names of objects as outputs of the task, without copying.
 
+use http::header::CONTENT_LENGTH;
 use http::{Method, StatusCode};
 
-use crate::front_door::{FrontDoor, FrontDoorError, empty, encode_path};
-use crate::tools::{FAILURE, USAGE, block_on, expand, local_manta, parse_reducer, say, value_of};
+use crate::front_door::{BoxError, FrontDoor, FrontDoorError, empty, encode_path};
+use crate::tools::arguments::Arguments;
+use crate::tools::{block_on, expand, finish, local_manta, parse_reducer, usage};
 
-const HELP: &str = "usage: mcat [-r INDEX] OBJECT...";
+const HELP: &str = "usage: mcat [-p PORT] [-r INDEX] OBJECT...";
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Options {
+    /// Where the local Manta is, if not where the zone says.
+    port: Option<u16>,
     reducer: Option<u32>,
     objects: Vec<String>,
 }
 
 pub(super) fn main(args: Vec<String>) -> u8 {
     match parse(args) {
-        Ok(options) => block_on("mcat", run(options)),
-        Err(error) => {
-            say(&format!("mcat: {error}\n{HELP}"));
-            USAGE
-        }
+        Ok(options) => finish("mcat", block_on(run(options))),
+        Err(error) => usage("mcat", &error, HELP),
     }
 }
 
 fn parse(args: Vec<String>) -> Result<Options, String> {
     let mut options = Options::default();
-    let mut args = args.into_iter();
-    while let Some(arg) = args.next() {
-        if arg == "--" {
-            options.objects.extend(args);
-            break;
-        }
-        if let Some(attached) = arg.strip_prefix("-r") {
-            options.reducer = Some(parse_reducer(&value_of('r', attached, &mut args)?)?);
-        } else if arg.starts_with('-') && arg.len() > 1 {
-            return Err(format!("illegal option -- {}", arg.trim_start_matches('-')));
-        } else {
-            options.objects.push(arg);
+    let mut arguments = Arguments::new("p:r:", args);
+    while let Some((letter, value)) = arguments.option()? {
+        match letter {
+            'p' => {
+                let port = value.parse();
+                options.port =
+                    Some(port.map_err(|_| format!("port must be a number: \"{value}\""))?);
+            }
+            _ => options.reducer = Some(parse_reducer(&value)?),
         }
     }
+    options.objects = arguments.operands();
     if options.objects.is_empty() {
         return Err("missing object".to_owned());
     }
     Ok(options)
 }
 
-async fn run(options: Options) -> u8 {
-    let manta = local_manta();
+async fn run(options: Options) -> Result<(), BoxError> {
+    let manta = match options.port {
+        Some(port) => FrontDoor::new(&format!("http://localhost:{port}/")),
+        None => local_manta(),
+    };
     for object in &options.objects {
-        match emit(&manta, &expand(object), options.reducer).await {
-            Ok(StatusCode::NO_CONTENT) => {}
-            Ok(status) => {
-                say(&format!("mcat: server returned {}", status.as_u16()));
-                return FAILURE;
-            }
-            Err(error) => {
-                say(&format!("mcat: {error}"));
-                return FAILURE;
-            }
+        let status = emit(&manta, &expand(object), options.reducer).await?;
+        if status != StatusCode::NO_CONTENT {
+            return Err(format!("server returned {}", status.as_u16()).into());
         }
     }
-    0
+    Ok(())
 }
 
 async fn emit(
@@ -79,7 +74,7 @@ async fn emit(
         .request(Method::PUT, &path, None)
         .header("x-manta-reference", "true")
         .header("x-manta-stream", "stdout")
-        .header(http::header::CONTENT_LENGTH, 0);
+        .header(CONTENT_LENGTH, 0);
     if let Some(reducer) = reducer {
         request = request.header("x-manta-reducer", reducer);
     }
@@ -103,12 +98,19 @@ mod tests {
         assert_eq!(options.reducer, Some(1));
         assert_eq!(options.objects, ["/a", "/b"]);
         assert_eq!(args(&["-r", "2", "/a"]).unwrap().reducer, Some(2));
+        assert_eq!(args(&["-p81", "/a"]).unwrap().port, Some(81));
         assert_eq!(args(&["--", "-x"]).unwrap().objects, ["-x"]);
     }
 
     #[test]
     fn wrong_usage_is_refused() {
-        for bad in [&[][..], &["-r"], &["-r", "x", "/a"], &["-q", "/a"]] {
+        for bad in [
+            &[][..],
+            &["-r"],
+            &["-r", "x", "/a"],
+            &["-q", "/a"],
+            &["-p", "x", "/a"],
+        ] {
             assert!(args(bad).is_err(), "{bad:?}");
         }
     }

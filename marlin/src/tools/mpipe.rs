@@ -1,211 +1,93 @@
 //! `mpipe [-f FILE] [-p] [-r INDEX] [-H 'NAME: VALUE']... [OBJECT]`: stores its standard input as an output
 //! of the task.
-//!
-//! Standard input is staged on disk first, because an upload may have to be repeated.
 
-use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
-use futures_util::TryStreamExt;
-use http::Method;
-use http::header::CONTENT_LENGTH;
-use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
-use tokio_util::io::ReaderStream;
-
-use crate::front_door::{FrontDoor, FrontDoorError, encode_path};
-use crate::tools::{FAILURE, USAGE, block_on, expand, local_manta, parse_reducer, say, value_of};
+use crate::front_door::BoxError;
+use crate::tools::arguments::Arguments;
+use crate::tools::upload::{Header, Staging, Upload, parse_header};
+use crate::tools::{
+    block_on, finish, local_manta, output_name, parse_reducer, say, usage, whole_name,
+};
 
 const HELP: &str = "usage: mpipe [-f FILE] [-p] [-r INDEX] [-H 'NAME: VALUE']... [OBJECT]";
-/// Source: marlin.md section 9.2.
-const ATTEMPTS: u32 = 3;
-const CHUNK_BYTES: usize = 256 * 1024;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Options {
     file: Option<PathBuf>,
     parents: bool,
     reducer: Option<u32>,
-    headers: Vec<(String, String)>,
+    headers: Vec<Header>,
     object: Option<String>,
 }
 
 pub(super) fn main(args: Vec<String>) -> u8 {
-    let usage = |error: String| {
-        say(&format!("mpipe: {error}\n{HELP}"));
-        USAGE
-    };
-    let mut options = match parse(args) {
-        Ok(options) => options,
-        Err(error) => return usage(error),
-    };
-    let object = match options.object.take() {
-        Some(object) => expand(&object),
-        None => match std::env::var("MANTA_OUTPUT_BASE") {
-            Ok(base) => {
-                options.parents = true;
-                format!("{base}{}", uuid::Uuid::new_v4())
-            }
-            Err(_) => return usage("no object given, and MANTA_OUTPUT_BASE is not set".to_owned()),
-        },
-    };
-    if !object.starts_with('/') {
-        return usage(format!("not an absolute name: \"{object}\""));
-    }
-    if let Some(file) = &options.file
-        && !file.metadata().is_ok_and(|metadata| metadata.is_file())
-    {
-        return usage(format!("not a regular file: {}", file.display()));
-    }
-    match options.file.take() {
-        Some(file) => block_on("mpipe", upload(&options, &object, &file)),
-        None => {
-            let staging = PathBuf::from(format!("/var/tmp/mpipe.{}", std::process::id()));
-            say(&format!("saving stdin to {}", staging.display()));
-            let code = match stage(&staging) {
-                Ok(()) => block_on("mpipe", upload(&options, &object, &staging)),
-                Err(error) => {
-                    say(&format!("mpipe: cannot save stdin: {error}"));
-                    FAILURE
-                }
-            };
-            let _ = std::fs::remove_file(&staging);
-            code
-        }
+    match parse(args).and_then(prepare) {
+        Ok((upload, file)) => finish("mpipe", run(&upload, file)),
+        Err(error) => usage("mpipe", &error, HELP),
     }
 }
 
 fn parse(args: Vec<String>) -> Result<Options, String> {
     let mut options = Options::default();
-    let mut objects = Vec::new();
-    let mut args = args.into_iter();
-    while let Some(arg) = args.next() {
-        if arg == "--" {
-            objects.extend(args);
-            break;
-        }
-        let Some(mut letters) = arg.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
-            objects.push(arg);
-            continue;
-        };
-        while let Some(letter) = letters.chars().next() {
-            letters = letters.get(letter.len_utf8()..).unwrap_or_default();
-            match letter {
-                'p' => {
-                    options.parents = true;
-                    continue;
-                }
-                'f' => options.file = Some(value_of('f', letters, &mut args)?.into()),
-                'r' => {
-                    options.reducer = Some(parse_reducer(&value_of('r', letters, &mut args)?)?);
-                }
-                'H' => {
-                    let header = value_of('H', letters, &mut args)?;
-                    let (name, value) = header
-                        .split_once(':')
-                        .ok_or_else(|| format!("not a header: \"{header}\""))?;
-                    let header = (name.trim().to_owned(), value.trim().to_owned());
-                    options.headers.push(header);
-                }
-                other => return Err(format!("illegal option -- {other}")),
-            }
-            break;
+    let mut arguments = Arguments::new("f:pr:H:", args);
+    while let Some((letter, value)) = arguments.option()? {
+        match letter {
+            'f' => options.file = Some(value.into()),
+            'p' => options.parents = true,
+            'r' => options.reducer = Some(parse_reducer(&value)?),
+            _ => options.headers.push(parse_header(&value)?),
         }
     }
-    if objects.len() > 1 {
-        return Err("more than one object".to_owned());
-    }
-    options.object = objects.pop();
+    options.object = arguments.operand("object")?;
     Ok(options)
 }
 
-fn stage(path: &Path) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
-    io::copy(&mut io::stdin().lock(), &mut file)?;
+fn prepare(options: Options) -> Result<(Upload, Option<PathBuf>), String> {
+    let parents = options.parents || options.object.is_none();
+    let object = match options.object {
+        Some(object) => whole_name(&object)?,
+        None => output_name()?,
+    };
+    if let Some(file) = &options.file
+        && !file.metadata().is_ok_and(|metadata| metadata.is_file())
+    {
+        return Err(format!("not a regular file: {}", file.display()));
+    }
+    let mut upload = Upload {
+        object,
+        parents,
+        headers: options.headers,
+    };
+    upload.emit(options.reducer);
+    Ok((upload, options.file))
+}
+
+fn run(upload: &Upload, file: Option<PathBuf>) -> Result<(), BoxError> {
+    let staging;
+    let file = match &file {
+        Some(file) => file,
+        None => {
+            staging = stage().map_err(|error| format!("cannot save stdin: {error}"))?;
+            staging.path()
+        }
+    };
+    block_on(upload.store(&local_manta(), file))?;
+    print(&upload.object);
     Ok(())
 }
 
-async fn upload(options: &Options, object: &str, file: &Path) -> u8 {
-    let manta = local_manta();
-    let mut attempt = 1;
-    loop {
-        let error = match try_upload(&manta, options, object, file).await {
-            Ok(()) => break,
-            Err(error) => error,
-        };
-        if attempt == ATTEMPTS {
-            say(&format!("mpipe: {error}"));
-            return FAILURE;
-        }
-        attempt += 1;
-        tokio::time::sleep(Duration::from_millis(rand::random_range(1000..3000))).await;
-    }
-    print(object)
+fn stage() -> io::Result<Staging> {
+    let (staging, mut file) = Staging::create("mpipe", "")?;
+    say(&format!("saving stdin to {}", staging.path().display()));
+    io::copy(&mut io::stdin().lock(), &mut file)?;
+    Ok(staging)
 }
 
 #[expect(clippy::print_stdout, reason = "the name is the tool's result")]
-fn print(object: &str) -> u8 {
+fn print(object: &str) {
     println!("{object}");
-    0
-}
-
-async fn try_upload(
-    manta: &FrontDoor,
-    options: &Options,
-    object: &str,
-    file: &Path,
-) -> Result<(), FrontDoorError> {
-    match put(manta, options, object, file).await {
-        Err(error) if error.is_missing_directory() && options.parents => {
-            make_parents(manta, object).await?;
-            put(manta, options, object, file).await
-        }
-        result => result,
-    }
-}
-
-async fn put(
-    manta: &FrontDoor,
-    options: &Options,
-    object: &str,
-    file: &Path,
-) -> Result<(), FrontDoorError> {
-    let local = |error: io::Error| FrontDoorError::Transport(error.into());
-    let file = tokio::fs::File::open(file).await.map_err(local)?;
-    let size = file.metadata().await.map_err(local)?.len();
-    let mut request = manta
-        .request(Method::PUT, &encode_path(object), None)
-        .header("x-manta-stream", "stdout")
-        .header(CONTENT_LENGTH, size);
-    if let Some(reducer) = options.reducer {
-        request = request.header("x-manta-reducer", reducer);
-    }
-    for (name, value) in &options.headers {
-        request = request.header(name, value);
-    }
-    let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES);
-    let frames = chunks.map_ok(Frame::data).map_err(Into::into);
-    let body = StreamBody::new(frames).boxed_unsync();
-    manta.call(request, body).await.map(drop)
-}
-
-/// Makes every directory above the object that can be made; the areas of an account always exist.
-async fn make_parents(manta: &FrontDoor, object: &str) -> Result<(), FrontDoorError> {
-    let ends = object.match_indices('/').map(|(at, _)| at).skip(3);
-    for end in ends {
-        let directory = object.get(..end).unwrap_or_default();
-        let request = manta
-            .request(Method::PUT, &encode_path(directory), None)
-            .header(
-                http::header::CONTENT_TYPE,
-                "application/json; type=directory",
-            )
-            .header(CONTENT_LENGTH, 0);
-        manta.call(request, crate::front_door::empty()).await?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -222,7 +104,7 @@ mod tests {
         assert!(options.parents);
         assert_eq!(options.reducer, Some(3));
         assert_eq!(options.file, Some("/x".into()));
-        assert_eq!(options.headers, [("m-a".to_owned(), "b c".to_owned())]);
+        assert_eq!(options.headers, [parse_header("m-a:b c").unwrap()]);
         assert_eq!(options.object.as_deref(), Some("/u/stor/y"));
         assert_eq!(args(&[]).unwrap(), Options::default());
     }

@@ -39,8 +39,9 @@ fn allowed(name: &str) -> Option<Vec<&'static str>> {
 }
 
 /// Crates that bring much with them, or a habit that must not spread, and who may use them.
-const CONFINED: [(&str, &[&str]); 6] = [
+const CONFINED: [(&str, &[&str]); 7] = [
     ("rusqlite", &["moray"]),
+    ("rquickjs", &["marlin"]),
     ("anyhow", &["manta", "xtask", "tests", "bench"]),
     ("indicatif", &["manta"]),
     ("clap", &["manta"]),
