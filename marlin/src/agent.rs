@@ -44,6 +44,7 @@ use crate::supervisor::resolve::Located;
 
 /// Messages that may wait. Senders wait when it is full; the owner never waits for them.
 const MAILBOX: usize = 1024;
+const BATCH: usize = 256;
 
 /// One attempt at a piece of work.
 #[derive(Debug)]
@@ -125,6 +126,9 @@ pub(crate) enum Message {
     Abort(JobId),
     /// The stream can take a task.
     Free(StreamId),
+    /// A reducer's command has ended before all its inputs are known, which its commit consumes. Source: marlin.md
+    /// section 3.3. Its zone is not kept for that.
+    Unfed(Box<TaskSpec>, Outcome),
     Snapshot(oneshot::Sender<Vec<GroupView>>),
 }
 
@@ -188,7 +192,7 @@ struct Owner {
     groups: HashMap<GroupKey, Arc<Group>>,
     streams: HashMap<StreamId, StreamHandle>,
     running: JoinSet<End>,
-    /// Reports about tasks that never got a zone, sent without making the owner wait.
+    /// Reports about tasks that have no zone, or none any more, sent without making the owner wait.
     reports: JoinSet<()>,
     mailbox: mpsc::Sender<Message>,
 }
@@ -212,7 +216,13 @@ impl Owner {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 message = messages.recv() => match message {
-                    Some(message) => self.take(message),
+                    Some(message) => {
+                        self.take(message);
+                        // What waits is taken together: handing out zones looks at every group.
+                        for message in std::iter::from_fn(|| messages.try_recv().ok()).take(BATCH) {
+                            self.take(message);
+                        }
+                    }
                     None => break,
                 },
                 Some(ended) = self.running.join_next_with_id() => self.stream_ended(ended),
@@ -239,7 +249,8 @@ impl Owner {
                     .entry(key)
                     .or_insert_with(|| Arc::new(Group::new(Arc::clone(&task.job), key.phase)));
                 let owner = self.owner_of(&task.job);
-                self.schedule.submit(key, owner, reduce, closed, task.id);
+                let attempt = (task.id, task.attempt);
+                self.schedule.submit(key, owner, reduce, closed, attempt);
                 self.tasks.insert(task.id, task);
             }
             Message::Close(group) => self.schedule.close(group),
@@ -250,6 +261,21 @@ impl Owner {
                 self.groups.retain(|key, _| key.job != job);
             }
             Message::Free(stream) => self.schedule.free(stream, Instant::now()),
+            Message::Unfed(task, outcome) => {
+                self.reports.spawn(async move {
+                    let cancel = task.job.cancel.clone();
+                    let fed = async {
+                        if let What::Reduce { feed, .. } = &task.what {
+                            reduce::fed(feed.clone()).await;
+                        }
+                        task.report(Some(outcome)).await;
+                    };
+                    tokio::select! {
+                        () = cancel.cancelled() => {}
+                        () = fed => {}
+                    }
+                });
+            }
             Message::Snapshot(reply) => {
                 let _ = reply.send(self.schedule.view());
             }
@@ -340,8 +366,8 @@ impl Owner {
             self.settle(group, end);
         }
         self.schedule.ended(stream);
-        let schedule = &self.schedule;
-        self.groups.retain(|key, _| schedule.has(*key));
+        let alive = self.schedule.keys();
+        self.groups.retain(|key, _| alive.contains(key));
     }
 
     /// What the end of a stream means for the tasks that waited for it.

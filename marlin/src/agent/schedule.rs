@@ -11,7 +11,7 @@
 mod fair;
 mod hogs;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use libmanta::{AccountId, JobId, TaskId};
@@ -86,8 +86,14 @@ struct Group {
     reduce: bool,
     /// No task that depends on further input comes.
     closed: bool,
-    queue: VecDeque<TaskId>,
+    queue: VecDeque<Queued>,
     streams: BTreeMap<StreamId, Use>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Queued {
+    task: TaskId,
+    attempt: u8,
 }
 
 /// What a stream is doing.
@@ -102,6 +108,8 @@ pub(crate) enum Use {
     },
     Busy {
         since: Instant,
+        /// Of the task that it runs.
+        attempt: u8,
     },
     Stopping,
 }
@@ -149,7 +157,7 @@ impl Schedule {
         owner: Owner,
         reduce: bool,
         closed: bool,
-        task: TaskId,
+        (task, attempt): (TaskId, u8),
     ) {
         let at = self.position(key).unwrap_or_else(|| {
             self.groups.push(Group {
@@ -164,7 +172,7 @@ impl Schedule {
         });
         if let Some(group) = self.groups.get_mut(at) {
             group.closed |= closed;
-            group.queue.push_back(task);
+            group.queue.push_back(Queued { task, attempt });
         }
     }
 
@@ -197,19 +205,20 @@ impl Schedule {
     /// Takes every queued task of a group out.
     pub(crate) fn take_queued(&mut self, key: GroupKey) -> Vec<TaskId> {
         self.group_mut(key)
-            .map(|group| group.queue.drain(..).collect())
+            .map(|group| group.queue.drain(..).map(|queued| queued.task).collect())
             .unwrap_or_default()
     }
 
     pub(crate) fn take_first(&mut self, key: GroupKey) -> Option<TaskId> {
-        self.group_mut(key)?.queue.pop_front()
+        let queued = self.group_mut(key)?.queue.pop_front();
+        queued.map(|queued| queued.task)
     }
 
     /// Takes every queued task of a job out. Its streams are stopped by [`balance`](Self::balance).
     pub(crate) fn abort(&mut self, job: JobId) -> Vec<TaskId> {
         let mut tasks = Vec::new();
         for group in self.groups.iter_mut().filter(|g| g.key.job == job) {
-            tasks.extend(group.queue.drain(..));
+            tasks.extend(group.queue.drain(..).map(|queued| queued.task));
             group.closed = true;
         }
         tasks
@@ -220,8 +229,8 @@ impl Schedule {
         self.groups.iter().find(holds).map(|group| group.key)
     }
 
-    pub(crate) fn has(&self, key: GroupKey) -> bool {
-        self.position(key).is_some()
+    pub(crate) fn keys(&self) -> HashSet<GroupKey> {
+        self.groups.iter().map(|group| group.key).collect()
     }
 
     pub(crate) fn view(&self) -> Vec<GroupView> {
@@ -281,11 +290,18 @@ impl Schedule {
             let may_go = !(fresh && has_work);
             let expired =
                 !has_work && (group.closed || now.duration_since(since) >= self.limits.idle);
-            let is_surplus = may_go && surplus > 0 && group.alive() > 1;
+            let is_surplus = may_go && surplus > 0 && group.alive() > 1 && !held.needs_each(group);
             let wanted_by = match may_go && self.in_use() >= self.limits.zones {
-                true => self.next(&held, |poor| {
-                    !has_work || held.has_more(group, poor, Margin::for_one_with(poor))
+                true if has_work => self.next(&held, |poor| {
+                    held.has_more(group, poor, Margin::for_one_with(poor))
                 }),
+                // Nobody uses it now, so whoever has something to do is better off with it.
+                true => {
+                    held.remove(group);
+                    let other = self.next(&held, |_| true);
+                    held.add(group, 1);
+                    other
+                }
                 false => None,
             };
             if expired || is_surplus || wanted_by.is_some() {
@@ -297,9 +313,10 @@ impl Schedule {
                 self.set(at, stream, Use::Stopping);
                 effects.push(Effect::Stop { stream });
             } else if let Some(group) = self.groups.get_mut(at)
-                && let Some(task) = group.queue.pop_front()
+                && let Some(Queued { task, attempt }) = group.queue.pop_front()
             {
-                self.set(at, stream, Use::Busy { since: now });
+                let since = now;
+                self.set(at, stream, Use::Busy { since, attempt });
                 effects.push(Effect::Run { stream, task });
             }
         }
@@ -347,7 +364,7 @@ impl Schedule {
             let starves = group.streams.is_empty() && coming == 0;
             group.queue.len() > coming
                 && (starves || cores_have_room || held.is_poor(group))
-                && self.may_start(group)
+                && self.may_start(group, held)
                 && may(group)
         };
         let groups = self.groups.iter().enumerate();
@@ -357,13 +374,8 @@ impl Schedule {
             .map(|(at, _)| at)
     }
 
-    fn may_start(&self, group: &Group) -> bool {
-        if !group.is_open() {
-            return true;
-        }
-        let open = self.groups.iter().filter(|group| group.is_open());
-        let held: usize = open.map(|group| group.streams.len()).sum();
-        held < self.limits.streams.min(self.limits.zones) / 2
+    fn may_start(&self, group: &Group, held: &Held) -> bool {
+        !group.is_open() || held.open() < self.limits.streams.min(self.limits.zones) / 2
     }
 
     fn in_use(&self) -> usize {

@@ -162,6 +162,10 @@ impl Stream {
                 () = self.kill.cancelled() => Step::Unrun(Outcome::Killed),
                 step = self.run_task(zone, desk, &task, init.as_deref()) => step,
             };
+            if let Step::Unrun(Outcome::Killed) = &step {
+                // What it still says must not come after what its next attempt says.
+                desk.close().await;
+            }
             match step {
                 Step::Unrun(outcome) => {
                     let gone = matches!(outcome, Outcome::Lost | Outcome::Killed);
@@ -173,6 +177,7 @@ impl Stream {
                 Step::Ran { rest, fit, init } => {
                     collecting.spawn(finish(
                         self.parts.front_door.clone(),
+                        self.agent.clone(),
                         Collected { task, rest },
                     ));
                     if init {
@@ -283,17 +288,18 @@ struct Collected {
     rest: Remains,
 }
 
-/// Stores what the task left and reports. A reducer that did not read everything is reported when all its
-/// inputs are known, because its commit consumes them. Source: marlin.md section 3.3.
-async fn finish(front_door: FrontDoor, collected: Collected) {
+/// Stores what the task left and reports.
+async fn finish(front_door: FrontDoor, agent: mpsc::Sender<Message>, collected: Collected) {
     let task = collected.task;
     let cancel = task.job.cancel.clone();
     let work = async {
         let outcome = outputs::store(&front_door, &task, collected.rest).await;
-        if let What::Reduce { feed, .. } = &task.what {
-            reduce::fed(feed.clone()).await;
+        match &task.what {
+            What::Reduce { feed, .. } if !feed.borrow().closed => {
+                let _ = agent.send(Message::Unfed(task, outcome)).await;
+            }
+            _ => task.report(Some(outcome)).await,
         }
-        task.report(Some(outcome)).await;
     };
     tokio::select! {
         () = cancel.cancelled() => {}

@@ -348,6 +348,34 @@ fn a_job_outlives_the_store_that_ran_it() -> Result<()> {
 
 /// Nothing of a store stays in the kernel when it has ended, however it ended.
 #[test]
+fn a_reducer_that_ends_early_does_not_keep_its_zone() -> Result<()> {
+    let store = store()?;
+    let mut client = store.client()?;
+    let input = put(&mut client, &store, "x", "content")?;
+    let open = Job::create(
+        &mut client,
+        &store,
+        &json!([{"type": "reduce", "exec": "true"}]),
+    )?;
+    open.add(&mut client, std::slice::from_ref(&input))?;
+    wait_for("the reducer", PATIENCE, || {
+        Ok((store.metric("marlin_tasks_started_total")? >= 1.0).then_some(()))
+    })?;
+    // Both zones at once: each task waits for the other.
+    let together = "mput -q -f /etc/passwd ~~/stor/here-$RANDOM$RANDOM; \
+         until [ $(mls ~~/stor | grep -c here-) = 2 ]; do sleep 0.05; done; echo together";
+    let phases = json!([{"exec": together}]);
+    let inputs = vec![input; 2];
+    let (_, done) = Job::run(&mut client, &store, &phases, &inputs, PATIENCE)?;
+    ensure!(done.contents(&mut client)? == ["together\n"; 2]);
+    ensure!(open.status(&mut client)?["state"] == "running");
+    open.end(&mut client)?;
+    let done = open.wait(&mut client, PATIENCE)?;
+    ensure!(done.contents(&mut client)? == [""]);
+    store.finish()
+}
+
+#[test]
 fn zones_leave_nothing_behind() -> Result<()> {
     let mut store = store()?;
     // The log names the control groups of this store's zones.

@@ -33,6 +33,7 @@ mod put_order;
 mod pypi;
 mod recorder;
 mod said;
+mod scenarios;
 mod schemathesis;
 mod signed_urls;
 mod start;

@@ -15,6 +15,8 @@ pub(super) struct Held {
     jobs: HashMap<JobId, usize>,
     groups: HashMap<GroupKey, usize>,
     promised: HashMap<GroupKey, usize>,
+    /// Of phases of reducers that still wait for input.
+    open: usize,
     /// The most that any account has, any job of an account, any group of a job.
     richest: Share,
     richest_jobs: HashMap<AccountId, usize>,
@@ -119,6 +121,9 @@ impl Held {
     }
 
     pub(super) fn add(&mut self, group: &Group, streams: usize) {
+        if group.is_open() {
+            self.open += streams;
+        }
         let account = group.owner.account;
         let share = self.accounts.entry(account).or_insert(Share {
             streams: 0,
@@ -138,6 +143,9 @@ impl Held {
 
     /// A stream less. Who is richest is not looked for again: at most, somebody is taken for poor for a moment.
     pub(super) fn remove(&mut self, group: &Group) {
+        if group.is_open() {
+            self.open = self.open.saturating_sub(1);
+        }
         let account = self.accounts.get_mut(&group.owner.account);
         let streams = [
             account.map(|share| &mut share.streams),
@@ -154,6 +162,10 @@ impl Held {
         self.accounts.values().map(|share| share.streams).sum()
     }
 
+    pub(super) fn open(&self) -> usize {
+        self.open
+    }
+
     pub(super) fn promised(&self, group: &Group) -> usize {
         self.promised.get(&group.key).copied().unwrap_or_default()
     }
@@ -168,6 +180,15 @@ impl Held {
 
     /// Whether a stream is due to it that somebody else has.
     pub(super) fn is_poor(&self, group: &Group) -> bool {
+        self.would_be_poor(group, 0)
+    }
+
+    /// Whether it would be poor with one less.
+    pub(super) fn needs_each(&self, group: &Group) -> bool {
+        self.would_be_poor(group, 1)
+    }
+
+    fn would_be_poor(&self, group: &Group, less: usize) -> bool {
         let job = self.richest_jobs.get(&group.owner.account);
         let of_group = self.richest_groups.get(&group.key.job);
         let even = |rich: Option<&usize>| Share::even(rich.copied().unwrap_or_default());
@@ -177,7 +198,10 @@ impl Held {
             (even(of_group), Share::even(self.group(group))),
         ]
         .into_iter()
-        .any(|(rich, poor)| rich.has_more(poor, Margin::Two))
+        .any(|(rich, poor)| {
+            let streams = poor.streams.saturating_sub(less);
+            rich.has_more(Share { streams, ..poor }, Margin::Two)
+        })
     }
 
     /// Whether `rich` should give a stream to `poor`: judged where their ways part.

@@ -1,12 +1,14 @@
 //! Tasks that do not end while others have nothing. Source: marlin.md section 6.6.
 //!
 //! Between two tasks a stream gives way by itself; a task of hours does not. A group that holds more than it
-//! would have to, while all zones are in use and somebody has none, is a hog; after a while its youngest tasks
-//! are killed one by one, to be tried again, until it is one no longer. Whoever has only one is never a hog.
+//! would have to, while all zones are in use and somebody has none, is a hog; after a while tasks of it are killed
+//! one by one, to be tried again, until it is one no longer: of those that were killed least often the youngest,
+//! so that no task is killed again and again. Whoever has only one is never a hog, and nobody makes room for
+//! reducers that would only wait for their input.
 
-use std::time::Instant;
-
+use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::time::Instant;
 
 use super::fair::Margin;
 use super::{Effect, GroupKey, Limits, Schedule, StreamId, Use};
@@ -33,14 +35,14 @@ impl Schedule {
     pub(super) fn watch_hogs(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let held = self.promise_stopping();
         let poor = match self.in_use() >= self.limits.zones {
-            true => self.next(&held, |group| group.streams.is_empty()),
+            true => self.next(&held, |group| group.streams.is_empty() && !group.is_open()),
             false => None,
         };
         let Some(poor) = poor.and_then(|at| self.groups.get(at)) else {
             return self.hogs.marked.clear();
         };
         let is_hog = |group: &&super::Group| {
-            group.youngest().is_some() && held.has_more(group, poor, Margin::Two)
+            group.victim(now).is_some() && held.has_more(group, poor, Margin::Two)
         };
         let hogs = self.groups.iter().filter(is_hog);
         let marked: HashMap<GroupKey, Instant> = hogs
@@ -53,14 +55,14 @@ impl Schedule {
             let since = marked.get(&group.key);
             since.is_some_and(|since| now.duration_since(*since) >= self.limits.hog_grace)
         };
-        let worst = self.groups.iter().filter(ripe);
-        let worst = worst.max_by_key(|group| held.load(group));
         let rests = self
             .hogs
             .killed
             .is_some_and(|at| now.duration_since(at) < self.limits.hog_kill);
-        let victim = worst.filter(|_| !rests);
-        let victim = victim.and_then(|group| Some((group.key, group.youngest()?)));
+        let ripe = self.groups.iter().filter(|_| !rests).filter(ripe);
+        let victims = ripe.filter_map(|group| Some((group, group.victim(now)?)));
+        let worst = victims.max_by_key(|(group, victim)| (held.load(group), victim.order()));
+        let victim = worst.map(|(group, victim)| (group.key, victim.stream));
         self.hogs.marked = marked;
         if let Some((key, stream)) = victim {
             if let Some(group) = self.group_mut(key) {
@@ -72,16 +74,35 @@ impl Schedule {
     }
 }
 
+/// A task that may be killed.
+#[derive(Clone, Copy)]
+struct Victim {
+    stream: StreamId,
+    attempt: u8,
+    since: Instant,
+}
+
+impl Victim {
+    /// The greatest is the first to go.
+    fn order(self) -> (Reverse<u8>, Instant, StreamId) {
+        (Reverse(self.attempt), self.since, self.stream)
+    }
+}
+
 impl super::Group {
-    /// The stream whose task has run for the shortest time.
-    fn youngest(&self) -> Option<StreamId> {
+    /// Not one that is only about to begin.
+    fn victim(&self, now: Instant) -> Option<Victim> {
         let busy = self
             .streams
             .iter()
-            .filter_map(|(stream, state)| match state {
-                Use::Busy { since } => Some((*since, *stream)),
-                Use::Starting | Use::Idle { .. } | Use::Stopping => None,
+            .filter_map(|(stream, state)| match *state {
+                Use::Busy { since, attempt } if since < now => Some(Victim {
+                    stream: *stream,
+                    attempt,
+                    since,
+                }),
+                Use::Busy { .. } | Use::Starting | Use::Idle { .. } | Use::Stopping => None,
             });
-        busy.max().map(|(_, stream)| stream)
+        busy.max_by_key(|victim| victim.order())
     }
 }

@@ -37,7 +37,7 @@ fn submit(schedule: &mut Schedule, key: GroupKey, tasks: usize) {
 
 fn submit_for(schedule: &mut Schedule, owner: Owner, key: GroupKey, tasks: usize) {
     for _ in 0..tasks {
-        schedule.submit(key, owner, false, false, TaskId::random());
+        schedule.submit(key, owner, false, false, (TaskId::random(), 1));
     }
 }
 
@@ -93,7 +93,7 @@ fn a_stream_runs_task_after_task_and_goes_when_the_group_is_closed() {
     schedule.close(key);
     assert_eq!(schedule.balance(now), [Effect::Stop { stream }]);
     schedule.ended(stream);
-    assert!(!schedule.has(key));
+    assert!(!schedule.keys().contains(&key));
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn open_reducers_leave_zones_to_the_tasks_that_feed_them() {
     let mut schedule = schedule(3, 4);
     let reducers = group();
     for _ in 0..8 {
-        schedule.submit(reducers, account(1), true, false, TaskId::random());
+        schedule.submit(reducers, account(1), true, false, (TaskId::random(), 1));
     }
     assert_eq!(started(&schedule.balance(now), reducers).len(), 1);
     let maps = group();
@@ -173,7 +173,7 @@ fn with_one_zone_reducers_wait_until_their_input_has_ended() {
     let now = Instant::now();
     let mut schedule = schedule(2, 1);
     let key = group();
-    schedule.submit(key, account(1), true, false, TaskId::random());
+    schedule.submit(key, account(1), true, false, (TaskId::random(), 1));
     assert_eq!(schedule.balance(now), []);
     schedule.close(key);
     assert_eq!(started(&schedule.balance(now), key).len(), 1);
@@ -195,7 +195,7 @@ fn an_aborted_job_loses_its_tasks_and_gives_its_streams_back() {
     for stream in streams {
         schedule.ended(stream);
     }
-    assert!(!schedule.has(key));
+    assert!(!schedule.keys().contains(&key));
 }
 
 #[test]
@@ -396,4 +396,112 @@ fn nobody_is_killed_for_an_odd_zone_nor_while_zones_are_free() {
     );
     assert_eq!(roomy.balance(long), []);
     assert_eq!(roomy.next_deadline(), None);
+}
+
+#[test]
+fn kills_go_round_among_the_tasks_of_a_hog() {
+    let start = Instant::now();
+    let mut schedule = schedule(4, 4);
+    let (sleeper, short) = (account(1), account(1));
+    let job = group();
+    let mut tasks: Vec<TaskId> = (0..4).map(|_| TaskId::random()).collect();
+    for task in &tasks {
+        schedule.submit(job, sleeper, false, false, (*task, 1));
+    }
+    let mut running = Vec::new();
+    for (stream, _) in all_started(&schedule.balance(start)) {
+        schedule.free(stream, start);
+        for effect in schedule.balance(start) {
+            if let Effect::Run { stream, task } = effect {
+                running.push((stream, task));
+            }
+        }
+    }
+    assert_eq!(running.len(), 4);
+    let mut now = start;
+    // Somebody with one short job after the other: each time a zone is taken, used, and taken back.
+    for _ in 0..4 {
+        submit_for(&mut schedule, short, group(), 1);
+        now += Duration::from_secs(1);
+        schedule.balance(now);
+        now += GRACE;
+        let effects = schedule.balance(now);
+        let [Effect::Kill { stream }] = effects[..] else {
+            panic!("{effects:?}");
+        };
+        let at = running.iter().position(|(s, _)| *s == stream).unwrap();
+        let (_, killed) = running.remove(at);
+        let at = tasks.iter().position(|task| *task == killed);
+        tasks.remove(at.expect("it has not been killed before"));
+        schedule.ended(stream);
+        let (of_short, _) = all_started(&schedule.balance(now))[0];
+        schedule.free(of_short, now);
+        assert_eq!(runs(&schedule.balance(now)), 1);
+        schedule.submit(job, sleeper, false, false, (killed, 2));
+        schedule.free(of_short, now);
+        assert_eq!(schedule.balance(now), [Effect::Stop { stream: of_short }]);
+        schedule.ended(of_short);
+        let (again, _) = all_started(&schedule.balance(now))[0];
+        schedule.free(again, now);
+        assert_eq!(runs(&schedule.balance(now)), 1);
+        running.push((again, killed));
+    }
+    assert_eq!(tasks, []);
+}
+
+#[test]
+fn nobody_is_killed_for_reducers_that_would_wait() {
+    let start = Instant::now();
+    let mut schedule = schedule(4, 4);
+    let owner = account(1);
+    let job = JobId::random();
+    let maps = GroupKey { job, phase: 0 };
+    submit_for(&mut schedule, owner, maps, 4);
+    schedule.balance(start);
+    assert_eq!(all_busy(&mut schedule, start).len(), 4);
+    let reducers = GroupKey { job, phase: 1 };
+    schedule.submit(reducers, owner, true, false, (TaskId::random(), 1));
+    schedule.balance(start);
+    assert_eq!(schedule.balance(start + 10 * GRACE), []);
+    schedule.close(reducers);
+    let late = start + 20 * GRACE;
+    schedule.balance(late);
+    let killed = schedule.balance(late + GRACE);
+    assert!(matches!(killed[..], [Effect::Kill { .. }]), "{killed:?}");
+}
+
+#[test]
+fn zones_beyond_the_cores_are_not_taken_and_given_back_for_every_task() {
+    let now = Instant::now();
+    let mut schedule = schedule(4, 8);
+    let (long, short) = (account(1), account(1));
+    submit_for(&mut schedule, long, group(), 4);
+    schedule.balance(now);
+    assert_eq!(all_busy(&mut schedule, now).len(), 4);
+    let key = group();
+    submit_for(&mut schedule, short, key, 200);
+    let mut streams: Vec<StreamId> = Vec::new();
+    let (mut started, mut ran) = (0, 0);
+    while ran < 200 {
+        let effects = schedule.balance(now);
+        for effect in &effects {
+            match *effect {
+                Effect::Start { stream, .. } => {
+                    started += 1;
+                    streams.push(stream);
+                }
+                Effect::Run { .. } => ran += 1,
+                Effect::Stop { stream } | Effect::Kill { stream } => {
+                    streams.retain(|other| *other != stream);
+                    schedule.ended(stream);
+                }
+            }
+        }
+        if effects.is_empty() {
+            streams
+                .iter()
+                .for_each(|stream| schedule.free(*stream, now));
+        }
+    }
+    assert!(started < 20, "{started} zones for {ran} tasks");
 }

@@ -1,0 +1,89 @@
+//! What a command finds around it.
+
+#![expect(non_snake_case, reason = "the names in the reference's suite")]
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{map, reduce};
+
+const ONE: &str = "/%u/stor/obj1";
+const OUTPUT: &str = "/%u/jobs/%j/stor/%u/stor/obj1.0.*";
+const ENVIRONMENT: &str = "env | egrep '^(MANTA_|HOME|DTRACE_)' | LC_ALL=C sort";
+
+#[test]
+fn jobMpwd() -> Result<()> {
+    map("pwd")
+        .inputs(&[ONE])
+        .outputs(&[OUTPUT])
+        .contents(&["/\n"])
+        .run()
+}
+
+#[test]
+fn jobRpwd() -> Result<()> {
+    reduce("pwd")
+        .outputs(&["/%u/jobs/%j/stor/reduce.0.*"])
+        .contents(&["/\n"])
+        .run()
+}
+
+#[test]
+fn jobMenv() -> Result<()> {
+    map(ENVIRONMENT)
+        .inputs(&[ONE])
+        .outputs(&[OUTPUT])
+        .contents(&["DTRACE_DOF_INIT_DISABLE=1\n\
+             HOME=/root\n\
+             MANTA_INPUT_FILE=/manta/%u/stor/obj1\n\
+             MANTA_INPUT_OBJECT=/%u/stor/obj1\n\
+             MANTA_JOB_ID=%j\n\
+             MANTA_NO_AUTH=true\n\
+             MANTA_OUTPUT_BASE=/%u/jobs/%j/stor/%u/stor/obj1.0.\n\
+             MANTA_URL=http://localhost:80/\n\
+             MANTA_USER=%u\n"])
+        .run()
+}
+
+#[test]
+fn jobRenv() -> Result<()> {
+    let of = |reducer: u8| {
+        format!(
+            "DTRACE_DOF_INIT_DISABLE=1\n\
+             HOME=/root\n\
+             MANTA_JOB_ID=%j\n\
+             MANTA_NO_AUTH=true\n\
+             MANTA_OUTPUT_BASE=/%u/jobs/%j/stor/reduce.0.\n\
+             MANTA_REDUCER={reducer}\n\
+             MANTA_URL=http://localhost:80/\n\
+             MANTA_USER=%u\n"
+        )
+    };
+    reduce(ENVIRONMENT)
+        .with("count", json!(3))
+        .outputs(&["/%u/jobs/%j/stor/reduce.0.*"; 3])
+        .contents(&[&of(0), &of(1), &of(2)])
+        .run()
+}
+
+/// `/tmp` is ordinary disk.
+#[test]
+fn jobMtmpfs() -> Result<()> {
+    map("df --output=target /tmp | tail -1; mount | grep -c ' /tmp type tmpfs' | grep -qx 0 && echo okay")
+        .inputs(&[ONE])
+        .outputs(&[OUTPUT])
+        .contents(&["/\nokay\n"])
+        .run()
+}
+
+/// Nobody in a zone can reboot it.
+#[test]
+fn jobRerrorReboot() -> Result<()> {
+    reduce("/sbin/reboot -f || busybox reboot -f || exit 1")
+        .errors(&[json!({
+            "what": "phase 0: reduce",
+            "code": "UserTaskError",
+            "message": "user command exited with code 1",
+        })])
+        .run()
+}

@@ -1,0 +1,287 @@
+//! What jobs do when all is well.
+
+#![expect(non_snake_case, reason = "the names in the reference's suite")]
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{Stage, map, reduce};
+
+const THREE: [&str; 3] = ["/%u/stor/obj1", "/%u/stor/obj2", "/%u/stor/obj3"];
+/// What `wc` says of them: its columns are as wide as the size of the file needs.
+const COUNTED: &str = " 0  5 50\n";
+
+#[test]
+fn jobM() -> Result<()> {
+    map("wc")
+        .inputs(&[
+            "/%u/stor/obj1",
+            "/%u/stor/obj1",
+            "/%u/stor/obj2",
+            "/%u/stor/obj3",
+        ])
+        .outputs(&[
+            "/%u/jobs/%j/stor/%u/stor/obj1.0.*",
+            "/%u/jobs/%j/stor/%u/stor/obj1.0.*",
+            "/%u/jobs/%j/stor/%u/stor/obj2.0.*",
+            "/%u/jobs/%j/stor/%u/stor/obj3.0.*",
+        ])
+        .contents(&[COUNTED; 4])
+        .run()
+}
+
+#[test]
+fn jobMcrossAccountLink() -> Result<()> {
+    let stage = Stage::open()?;
+    let mut other = stage.store.add_account("neighbour")?;
+    other
+        .put("/neighbour/public/obj", "of another account")?
+        .expect(204)?;
+    let link = tests::Request::new("PUT", &stage.store.path("stor/linked"))
+        .header("content-type", "application/json; type=link")
+        .header("location", "/neighbour/public/obj");
+    stage.store.client()?.call(&link)?.expect(204)?;
+    stage.play(
+        map("wc -w")
+            .inputs(&["/%u/stor/linked"])
+            .as_it_is(&["/%u/stor/linked"])
+            .outputs(&["/%u/jobs/%j/stor/%u/stor/linked.0.*"])
+            .contents(&["3\n"]),
+    )?;
+    stage.store.finish()
+}
+
+#[test]
+fn jobMX() -> Result<()> {
+    let outputs: Vec<String> = (0..24)
+        .map(|n| format!("/%u/jobs/%j/stor/%u/stor/obj{}.0.*", n / 8 + 1))
+        .collect();
+    let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
+    map("cat > /var/tmp/kept; for i in {1..8}; do mpipe < /var/tmp/kept; done")
+        .inputs(&THREE)
+        .outputs(&outputs)
+        .run()
+}
+
+#[test]
+fn jobMqparams() -> Result<()> {
+    let rows = |query: &str| {
+        format!(
+            "exec 3<>/dev/tcp/localhost/80; \
+             printf '%s\\r\\n' \"GET /$MANTA_USER/stor{query} HTTP/1.0\" '' >&3; \
+             grep -c '\"name\"' <&3"
+        )
+    };
+    reduce(&format!("{}; {}", rows(""), rows("?marker=mydir&limit=1")))
+        .outputs(&["/%u/jobs/%j/stor/reduce.0.*"])
+        .contents(&["2\n1\n"])
+        .run()
+}
+
+#[test]
+fn jobMmpipeAnon() -> Result<()> {
+    map("echo foo; echo bar | mpipe")
+        .inputs(&THREE)
+        .outputs(&[
+            "/%u/jobs/%j/stor/%u/stor/obj1.0.*",
+            "/%u/jobs/%j/stor/%u/stor/obj2.0.*",
+            "/%u/jobs/%j/stor/%u/stor/obj3.0.*",
+        ])
+        .contents(&["bar\n"; 3])
+        .run()
+}
+
+#[test]
+fn jobMmpipeNamed() -> Result<()> {
+    map("echo foo; echo bar | mpipe -p /%u/stor/extra/out1")
+        .inputs(&["/%u/stor/obj1"])
+        .outputs(&["/%u/stor/extra/out1"])
+        .contents(&["bar\n"])
+        .run()
+}
+
+#[test]
+fn jobMmcat() -> Result<()> {
+    map("echo foo; mcat /%u/stor/obj1")
+        .inputs(&THREE)
+        .outputs(&["/%u/stor/obj1"; 3])
+        .run()
+}
+
+#[test]
+fn jobM0bi() -> Result<()> {
+    map("wc")
+        .inputs(&["/%u/stor/0bytes"])
+        .outputs(&["/%u/jobs/%j/stor/%u/stor/0bytes.0.*"])
+        .contents(&["0 0 0\n"])
+        .run()
+}
+
+#[test]
+fn jobR0bi() -> Result<()> {
+    reduce("wc")
+        .inputs(&["/%u/stor/0bytes"])
+        .outputs(&["/%u/jobs/%j/stor/reduce.0.*"])
+        .contents(&["      0       0       0\n"])
+        .run()
+}
+
+#[test]
+fn jobM0bo() -> Result<()> {
+    map("true")
+        .inputs(&["/%u/stor/obj1"])
+        .outputs(&["/%u/jobs/%j/stor/%u/stor/obj1.0.*"])
+        .contents(&[""])
+        .run()
+}
+
+#[test]
+fn jobR() -> Result<()> {
+    reduce("wc")
+        .inputs(&THREE)
+        .outputs(&["/%u/jobs/%j/stor/reduce.0.*"])
+        .contents(&["      0      13     150\n"])
+        .run()
+}
+
+#[test]
+fn jobM0inputs() -> Result<()> {
+    map("wc").run()
+}
+
+#[test]
+fn jobR0inputs() -> Result<()> {
+    reduce("wc")
+        .outputs(&["/%u/jobs/%j/stor/reduce.0.*"])
+        .contents(&["      0       0       0\n"])
+        .run()
+}
+
+#[test]
+fn jobRcatbin() -> Result<()> {
+    map("mpipe -f /bin/bash")
+        .then_reduce("cat /bin/bash /bin/bash /bin/bash | cmp - /dev/fd/0 && echo okay")
+        .inputs(&THREE)
+        .outputs(&["/%u/jobs/%j/stor/reduce.1.*"])
+        .run()
+}
+
+#[test]
+fn jobMM() -> Result<()> {
+    map("wc")
+        .then_map("wc")
+        .inputs(&THREE)
+        .outputs(&[
+            "/%u/jobs/%j/stor/%u/stor/obj1.1.*",
+            "/%u/jobs/%j/stor/%u/stor/obj2.1.*",
+            "/%u/jobs/%j/stor/%u/stor/obj3.1.*",
+        ])
+        .contents(&["1 3 9\n"; 3])
+        .run()
+}
+
+#[test]
+fn jobMR() -> Result<()> {
+    map("wc")
+        .then_reduce("wc")
+        .inputs(&THREE)
+        .outputs(&["/%u/jobs/%j/stor/reduce.1.*"])
+        .contents(&["      3       9      27\n"])
+        .run()
+}
+
+#[test]
+fn jobMMRR() -> Result<()> {
+    map("wc")
+        .then_map("wc")
+        .then_reduce("wc")
+        .then_reduce("wc")
+        .inputs(&THREE)
+        .outputs(&["/%u/jobs/%j/stor/reduce.3.*"])
+        .run()
+}
+
+const INTERMEDIATE: &str = "/%u/jobs/%j/stor/reduce.2.*";
+
+#[test]
+fn jobMMRIntermedRm() -> Result<()> {
+    map("echo hello")
+        .then_map("mrm $MANTA_INPUT_OBJECT && cat")
+        .then_reduce("cat")
+        .inputs(&["/%u/stor/obj1"])
+        .outputs(&[INTERMEDIATE])
+        .contents(&["hello\n"])
+        .run()
+}
+
+#[test]
+fn jobMMRIntermedDir() -> Result<()> {
+    map("echo hello")
+        .then_map("mrm $MANTA_INPUT_OBJECT && mmkdir $MANTA_INPUT_OBJECT && cat")
+        .then_reduce("cat")
+        .inputs(&["/%u/stor/obj1"])
+        .outputs(&[INTERMEDIATE])
+        .contents(&["hello\n"])
+        .run()
+}
+
+#[test]
+fn jobMMRIntermedDirNonEmpty() -> Result<()> {
+    map("echo hello")
+        .then_map(
+            "o=$MANTA_INPUT_OBJECT; mrm $o && mmkdir $o && mput -q -f /etc/passwd $o/urchin && cat",
+        )
+        .then_reduce("cat")
+        .inputs(&["/%u/stor/obj1"])
+        .outputs(&[INTERMEDIATE])
+        .contents(&["hello\n"])
+        .leaves(&["/%u/jobs/%j/stor/%u/stor/obj1.0.*"])
+        .run()
+}
+
+#[test]
+fn jobMasset() -> Result<()> {
+    map("/assets/%u/stor/asset.sh 17")
+        .with("assets", json!(["/%u/stor/asset.sh"]))
+        .object("/%u/stor/asset.sh", "#!/bin/bash\necho sarabi $*\n")
+        .inputs(&["/%u/stor/obj1"])
+        .outputs(&["/%u/jobs/%j/stor/%u/stor/obj1.0.*"])
+        .contents(&["sarabi 17\n"])
+        .run()
+}
+
+#[test]
+fn jobMmget() -> Result<()> {
+    map("cmp <(mget -q $MANTA_INPUT_OBJECT) $MANTA_INPUT_FILE && echo same")
+        .inputs(&["/%u/stor/obj1"])
+        .outputs(&["/%u/jobs/%j/stor/%u/stor/obj1.0.*"])
+        .contents(&["same\n"])
+        .run()
+}
+
+#[test]
+fn jobMmls() -> Result<()> {
+    map("mls $MANTA_INPUT_OBJECT")
+        .inputs(&["/%u/stor/obj1"])
+        .outputs(&["/%u/jobs/%j/stor/%u/stor/obj1.0.*"])
+        .contents(&["obj1\n"])
+        .run()
+}
+
+#[test]
+fn jobMmjob() -> Result<()> {
+    map("mjob inputs $MANTA_JOB_ID")
+        .inputs(&["/%u/stor/obj1"])
+        .outputs(&["/%u/jobs/%j/stor/%u/stor/obj1.0.*"])
+        .contents(&["/%u/stor/obj1\n"])
+        .run()
+}
+
+#[test]
+fn jobMkill() -> Result<()> {
+    map("sleep 86400 &")
+        .inputs(&["/%u/stor/obj1"])
+        .outputs(&["/%u/jobs/%j/stor/%u/stor/obj1.0.*"])
+        .contents(&[""])
+        .run()
+}

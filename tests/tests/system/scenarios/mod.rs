@@ -1,0 +1,324 @@
+//! The scenarios of the reference's own suites, each by its name there; `tests/SCENARIOS.md` says which is where.
+//!
+//! Every input object exists beforehand, and after every job the same things are checked, whatever the
+//! scenario is about. In what is expected `%u` stands for the account, `%j` for the job, and a `*` at the end
+//! for whatever comes there. Source: marlin.md, appendix A.
+
+mod environment;
+mod errors;
+mod init;
+mod main_suite;
+mod names;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tests::job::{Finished, url};
+use tests::{Client, Job, Launch, Store, wait_for};
+
+/// Twice what the suites give the quickest, and as much as most.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A job and what must become of it.
+pub(crate) struct Scenario {
+    phases: Vec<Value>,
+    inputs: Vec<String>,
+    /// Inputs that are not made beforehand.
+    as_they_are: Vec<String>,
+    /// Objects besides the inputs.
+    objects: Vec<(String, String)>,
+    outputs: Vec<String>,
+    contents: Option<Vec<String>>,
+    errors: Vec<Value>,
+    /// Names in the job's output area that are neither outputs nor named by errors.
+    left: Vec<String>,
+}
+
+/// A job of one map phase.
+pub(crate) fn map(exec: &str) -> Scenario {
+    Scenario::of(json!({"type": "map", "exec": exec}))
+}
+
+/// A job of one reduce phase.
+pub(crate) fn reduce(exec: &str) -> Scenario {
+    Scenario::of(json!({"type": "reduce", "exec": exec}))
+}
+
+impl Scenario {
+    pub(crate) fn of(phase: Value) -> Self {
+        Self {
+            phases: vec![phase],
+            inputs: Vec::new(),
+            as_they_are: Vec::new(),
+            objects: Vec::new(),
+            outputs: Vec::new(),
+            contents: None,
+            errors: Vec::new(),
+            left: Vec::new(),
+        }
+    }
+
+    pub(crate) fn then_map(self, exec: &str) -> Self {
+        self.then(json!({"type": "map", "exec": exec}))
+    }
+
+    pub(crate) fn then_reduce(self, exec: &str) -> Self {
+        self.then(json!({"type": "reduce", "exec": exec}))
+    }
+
+    pub(crate) fn then(mut self, phase: Value) -> Self {
+        self.phases.push(phase);
+        self
+    }
+
+    /// Of the last phase so far.
+    pub(crate) fn with(mut self, property: &str, value: Value) -> Self {
+        if let Some(phase) = self.phases.last_mut() {
+            phase[property] = value;
+        }
+        self
+    }
+
+    pub(crate) fn object(mut self, name: &str, content: &str) -> Self {
+        self.objects.push((name.to_owned(), content.to_owned()));
+        self
+    }
+
+    pub(crate) fn inputs(mut self, names: &[&str]) -> Self {
+        self.inputs = names.iter().map(|name| (*name).to_owned()).collect();
+        self
+    }
+
+    /// Some of the inputs are not objects like the others, or not there.
+    pub(crate) fn as_it_is(mut self, names: &[&str]) -> Self {
+        self.as_they_are = names.iter().map(|name| (*name).to_owned()).collect();
+        self
+    }
+
+    pub(crate) fn outputs(mut self, names: &[&str]) -> Self {
+        self.outputs = names.iter().map(|name| (*name).to_owned()).collect();
+        self
+    }
+
+    /// Of the outputs, in any order.
+    pub(crate) fn contents(mut self, contents: &[&str]) -> Self {
+        self.contents = Some(contents.iter().map(|text| (*text).to_owned()).collect());
+        self
+    }
+
+    pub(crate) fn errors(mut self, errors: &[Value]) -> Self {
+        self.errors = errors.to_vec();
+        self
+    }
+
+    pub(crate) fn leaves(mut self, names: &[&str]) -> Self {
+        self.left = names.iter().map(|name| (*name).to_owned()).collect();
+        self
+    }
+
+    pub(crate) fn run(self) -> Result<()> {
+        let stage = Stage::open()?;
+        stage.play(self)?;
+        stage.store.finish()
+    }
+}
+
+/// A store with the objects that every scenario finds.
+pub(crate) struct Stage {
+    pub(crate) store: Store,
+}
+
+impl Stage {
+    pub(crate) fn open() -> Result<Self> {
+        let store = Launch::new().setting("jobs.zones = 3").start()?;
+        let mut client = store.client()?;
+        for directory in ["stor/mydir", "stor/my dir"] {
+            client.mkdir(&url(&store.path(directory)))?.expect(204)?;
+        }
+        Ok(Self { store })
+    }
+
+    pub(crate) fn name(&self, text: &str) -> String {
+        text.replace("%u", self.store.account())
+    }
+
+    /// 50 bytes and five words for `stor/obj1`.
+    fn put_input(&self, client: &mut Client, name: &str) -> Result<()> {
+        let account = self.store.account();
+        let below = name.strip_prefix(&format!("/{account}/"));
+        let below = below.context("inputs of others are not made")?;
+        let (directory, _) = name.rsplit_once('/').context("a name has a directory")?;
+        let mut made = format!("/{account}/stor");
+        for part in directory.split('/').skip(3) {
+            made = format!("{made}/{part}");
+            client.mkdir(&url(&made))?.expect(204)?;
+        }
+        let content = match below {
+            "stor/0bytes" => String::new(),
+            below => format!("auto-generated content for key /someuser/{below}"),
+        };
+        client.put(&url(name), content)?.expect(204)?;
+        Ok(())
+    }
+
+    pub(crate) fn play(&self, scenario: Scenario) -> Result<()> {
+        let mut client = self.store.client()?;
+        let made = |name: &&String| !scenario.as_they_are.contains(name);
+        for name in scenario.inputs.iter().filter(made).collect::<BTreeSet<_>>() {
+            self.put_input(&mut client, &self.name(name))?;
+        }
+        for (name, content) in &scenario.objects {
+            let name = url(&self.name(name));
+            client.put(&name, content.as_str())?.expect(204)?;
+        }
+        let text = Value::from(scenario.phases.clone()).to_string();
+        let phases: Value = serde_json::from_str(&self.name(&text))?;
+        let inputs: Vec<String> = scenario.inputs.iter().map(|name| self.name(name)).collect();
+        let (job, done) = Job::run(&mut client, &self.store, &phases, &inputs, PATIENCE)?;
+        self.check(&mut client, &scenario, &phases, &inputs, &job, &done)
+            .with_context(|| format!("{:?}", done))
+    }
+
+    fn check(
+        &self,
+        client: &mut Client,
+        scenario: &Scenario,
+        phases: &Value,
+        inputs: &[String],
+        job: &Job,
+        done: &Finished,
+    ) -> Result<()> {
+        let id = job.path().rsplit('/').next().unwrap_or_default();
+        let expected = |text: &str| self.name(text).replace("%j", id);
+
+        // A.0, 1: the definition and the inputs are what was given.
+        ensure!(done.status["phases"] == *phases, "the phases are kept");
+        let listed = client
+            .get(&format!("{}/live/in", job.path()))?
+            .expect(200)?;
+        let listed = listed.text();
+        ensure!(
+            listed.lines().eq(inputs.iter()),
+            "the inputs are kept: {listed}"
+        );
+        // 2: it is over, and not before it began.
+        let time = |name: &str| done.status[name].as_str().unwrap_or_default().to_owned();
+        ensure!(done.status["inputDone"] == true && time("timeDone") >= time("timeCreated"));
+        // 3: outputs and their contents.
+        let wanted: Vec<String> = scenario.outputs.iter().map(|name| expected(name)).collect();
+        one_to_one(&wanted, &done.outputs, |wanted, name| fits(wanted, name))
+            .with_context(|| format!("outputs; expected {wanted:?}"))?;
+        if let Some(contents) = &scenario.contents {
+            let mut found = Vec::new();
+            for name in &done.outputs {
+                found.push(client.get(&url(name))?.expect(200)?.text());
+            }
+            let wanted: Vec<String> = contents.iter().map(|text| expected(text)).collect();
+            one_to_one(&wanted, &found, |wanted, text| wanted == text)
+                .with_context(|| format!("contents; expected {wanted:?}, found {found:?}"))?;
+        }
+        // 4: errors.
+        let wanted: Vec<Value> = scenario
+            .errors
+            .iter()
+            .map(|error| Ok(serde_json::from_str(&expected(&error.to_string()))?))
+            .collect::<Result<_>>()?;
+        one_to_one(&wanted, &done.errors, error_fits)
+            .with_context(|| format!("errors; expected {wanted:#?}"))?;
+        // 5 and 6: counters.
+        let stats = &done.status["stats"];
+        ensure!(
+            stats["tasks"] == stats["tasksDone"] && stats["retries"] == 0,
+            "{stats}"
+        );
+        // 8: nothing is left but what belongs there.
+        self.check_rest(client, scenario, job, done, &expected)
+    }
+
+    fn check_rest(
+        &self,
+        client: &mut Client,
+        scenario: &Scenario,
+        job: &Job,
+        done: &Finished,
+        expected: &dyn Fn(&str) -> String,
+    ) -> Result<()> {
+        let mut allowed: Vec<String> = done.outputs.clone();
+        for error in &done.errors {
+            for field in ["stderr", "core"] {
+                allowed.extend(error[field].as_str().map(str::to_owned));
+            }
+            // Standard output of a task that failed is kept, and is no output.
+            if let Some(stderr) = error["stderr"].as_str() {
+                allowed.push(stderr.replace(".err.", "."));
+            }
+        }
+        allowed.extend(scenario.left.iter().map(|name| expected(name)));
+        let area = format!("{}/stor", job.path());
+        wait_for(
+            "the intermediate objects to go",
+            Duration::from_secs(10),
+            || {
+                let left: Vec<String> = objects_below(client, &area)?
+                    .into_iter()
+                    .filter(|name| !allowed.iter().any(|allowed| fits(allowed, name)))
+                    .collect();
+                Ok(left.is_empty().then_some(()))
+            },
+        )
+        .with_context(|| format!("in {area}: {:?}", objects_below(client, &area)))
+    }
+}
+
+/// Names of all objects in a tree.
+pub(crate) fn objects_below(client: &mut Client, directory: &str) -> Result<Vec<String>> {
+    let listing = client.get(&format!("{}?recursive=true&type=o", url(directory)))?;
+    let listing = listing.expect(200)?.text();
+    listing
+        .lines()
+        .map(|line| {
+            let row: Value = serde_json::from_str(line).context("understand a row")?;
+            let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
+            Ok(format!("{}/{}", text("parent"), text("name")))
+        })
+        .collect()
+}
+
+fn fits(wanted: &str, text: &str) -> bool {
+    match wanted.strip_suffix('*') {
+        Some(beginning) => text.starts_with(beginning) && text != beginning,
+        None => wanted == text,
+    }
+}
+
+fn error_fits(wanted: &Value, error: &Value) -> bool {
+    wanted
+        .as_object()
+        .into_iter()
+        .flatten()
+        .all(
+            |(field, wanted)| match (wanted.as_str(), error[field].as_str()) {
+                (Some(wanted), Some(text)) => fits(wanted, text),
+                (None, None) => wanted.is_null(),
+                _ => false,
+            },
+        )
+}
+
+/// Each of these fits one of those, and none is left.
+fn one_to_one<T, U: std::fmt::Debug>(
+    wanted: &[T],
+    found: &[U],
+    fits: impl Fn(&T, &U) -> bool,
+) -> Result<()> {
+    ensure!(wanted.len() == found.len(), "{} are there", found.len());
+    let mut left: Vec<&U> = found.iter().collect();
+    for wanted in wanted {
+        let at = left.iter().position(|found| fits(wanted, found));
+        let at = at.with_context(|| format!("one is missing; left are {left:?}"))?;
+        left.remove(at);
+    }
+    Ok(())
+}
