@@ -119,7 +119,7 @@ fn jobMerrorsDispatch0() -> Result<()> {
     let inputs: Vec<&str> = BAD.into_iter().chain([ONE]).collect();
     map("wc")
         .inputs(&inputs)
-        .as_it_is(&BAD)
+        .not_made(&BAD)
         .outputs(&["/%u/jobs/%j/stor/%u/stor/obj1.0.*"])
         .contents(&[" 0  5 50\n"])
         .errors(&bad_in_phase_0())
@@ -157,7 +157,7 @@ fn jobMerrorsDispatch1() -> Result<()> {
     map(&format!("mcat {}", BAD.join(" ")))
         .then_map("wc")
         .inputs(&inputs)
-        .as_it_is(&BAD)
+        .not_made(&BAD)
         .errors(&errors)
         .run()
 }

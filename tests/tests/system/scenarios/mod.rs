@@ -26,7 +26,7 @@ pub(crate) struct Scenario {
     phases: Vec<Value>,
     inputs: Vec<String>,
     /// Inputs that are not made beforehand.
-    as_they_are: Vec<String>,
+    not_made: Vec<String>,
     /// Objects besides the inputs.
     objects: Vec<(String, String)>,
     outputs: Vec<String>,
@@ -51,7 +51,7 @@ impl Scenario {
         Self {
             phases: vec![phase],
             inputs: Vec::new(),
-            as_they_are: Vec::new(),
+            not_made: Vec::new(),
             objects: Vec::new(),
             outputs: Vec::new(),
             contents: None,
@@ -91,9 +91,9 @@ impl Scenario {
         self
     }
 
-    /// Some of the inputs are not objects like the others, or not there.
-    pub(crate) fn as_it_is(mut self, names: &[&str]) -> Self {
-        self.as_they_are = names.iter().map(|name| (*name).to_owned()).collect();
+    /// Inputs that the scenario leaves as they are: directories, links, nothing at all.
+    pub(crate) fn not_made(mut self, names: &[&str]) -> Self {
+        self.not_made = names.iter().map(|name| (*name).to_owned()).collect();
         self
     }
 
@@ -165,7 +165,7 @@ impl Stage {
 
     pub(crate) fn play(&self, scenario: Scenario) -> Result<()> {
         let mut client = self.store.client()?;
-        let made = |name: &&String| !scenario.as_they_are.contains(name);
+        let made = |name: &&String| !scenario.not_made.contains(name);
         for name in scenario.inputs.iter().filter(made).collect::<BTreeSet<_>>() {
             self.put_input(&mut client, &self.name(name))?;
         }

@@ -31,7 +31,7 @@ fn jobMRenc() -> Result<()> {
             "/%u/stor/obj1",
             "/%u/stor/my dir",
         ])
-        .as_it_is(&["/%u/stor/my dir"])
+        .not_made(&["/%u/stor/my dir"])
         .outputs(&["/%u/jobs/%j/stor/reduce.2. with spaces"])
         .contents(&[&lines.concat()])
         .errors(&[json!({
