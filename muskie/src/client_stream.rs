@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use crate::config::Config;
@@ -29,6 +30,8 @@ pub(crate) struct ConnectionState {
     pub(crate) upgraded: AtomicBool,
     /// Something refused is still on its way in.
     pub(crate) linger: AtomicBool,
+    /// Its place among all connections, also when it is no HTTP any more.
+    pub(crate) _permit: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -19,7 +19,7 @@ use libmanta::marlin::Jobs;
 use libmanta::moray::Moray;
 use libmanta::{Clock, StorageId};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -326,10 +326,9 @@ fn admit(stream: TcpStream, remote: SocketAddr, door: &Door, server: &Arc<Server
             admission,
         };
         if let Some(transport) = greet(stream, &door, &server).await {
-            connection(transport, origin, &server).await;
+            connection(transport, origin, permit, &server).await;
         }
         server.metrics.connections.fetch_sub(1, Relaxed);
-        drop(permit);
     });
 }
 
@@ -360,8 +359,16 @@ async fn greet(stream: TcpStream, door: &Door, server: &Server) -> Option<Transp
     }
 }
 
-async fn connection(transport: Transport, origin: Origin, server: &Arc<Server>) {
-    let state = Arc::new(ConnectionState::default());
+async fn connection(
+    transport: Transport,
+    origin: Origin,
+    permit: OwnedSemaphorePermit,
+    server: &Arc<Server>,
+) {
+    let state = Arc::new(ConnectionState {
+        _permit: Some(permit),
+        ..ConnectionState::default()
+    });
     let patience = Patience::from(&server.config);
     let io = TokioIo::new(ClientStream::new(transport, state.clone(), patience));
     let service = service_fn(|request| {

@@ -328,6 +328,31 @@ async fn who_may_attach_to_what() {
     store.stop().await;
 }
 
+/// What is no HTTP any more is still a connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_holds_the_places_of_its_connections() {
+    let store = start_with(|config| config.connections_max = 5).await;
+    let (_, mut master, mut slave) = linked(&store).await;
+    let asks = Request::new("GET", "/alice/stor").signed_by(&store.alice);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut held = Vec::new();
+    while held.len() < 3 {
+        let mut connection = Connection::open(store.address).await;
+        match connection.exchange(&asks).await.status {
+            200 => held.push(connection),
+            // What came before is not quite gone.
+            503 => assert!(tokio::time::Instant::now() < deadline, "no place"),
+            other => panic!("{other}"),
+        }
+    }
+    asks.send(store.address).await.is(503);
+    drop(held);
+    master.send(Message::text("still")).await.unwrap();
+    assert_eq!(said(&mut slave).await, Message::text("still"));
+    drop((master, slave));
+    store.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_sessions_than_there_may_be() {
     let store = start_with(|config| config.sessions_max = 1).await;
