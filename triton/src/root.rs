@@ -23,6 +23,9 @@ const ROOT: &str = "/r";
 /// Room for the one input shown, when it has to be copied, and for mount points.
 const INPUTS_BYTES: u64 = 16 << 20;
 
+/// Terminals of one zone. The machine has a few thousand in all.
+const TERMINALS_MAX: &str = "64";
+
 /// What a task must not read in `/proc` although its owner is real root.
 const HIDDEN_FILES: &[&str] = &[
     "cmdline",
@@ -182,7 +185,7 @@ fn overlay(parts: &Parts<'_>, lower: &str, upper: Option<usize>) -> std::io::Res
     mount::new_filesystem("overlay", &options, NOSUID | NODEV)
 }
 
-/// `/proc`, `/dev`, `/dev/shm` and `/manta`. Returns the writable side of the last.
+/// `/proc`, `/dev`, `/dev/shm`, `/dev/pts` and `/manta`. Returns the writable side of the last.
 fn attach_special(parts: &Parts<'_>) -> Result<OwnedFd, Failure> {
     let device = mount::clone_path(DEV, true).during("copy /dev")?;
     mount::attach(device, format!("{ROOT}/dev")).during("attach /dev")?;
@@ -195,6 +198,16 @@ fn attach_special(parts: &Parts<'_>) -> Result<OwnedFd, Failure> {
     let shm =
         mount::new_filesystem("tmpfs", &shm_options, NOSUID | NODEV).during("make /dev/shm")?;
     mount::attach(shm, format!("{ROOT}/dev/shm")).during("attach /dev/shm")?;
+
+    // An instance of its own: a zone's terminals are not even named elsewhere. Whoever opens one owns it.
+    let terminal_options = [
+        ("ptmxmode", Some("0666")),
+        ("mode", Some("0620")),
+        ("max", Some(TERMINALS_MAX)),
+    ];
+    let terminals = mount::new_filesystem("devpts", &terminal_options, NOSUID | NOEXEC)
+        .during("make /dev/pts")?;
+    mount::attach(terminals, format!("{ROOT}/dev/pts")).during("attach /dev/pts")?;
 
     let inputs = match parts.image.flavour {
         Flavour::Full => attach_inputs(),

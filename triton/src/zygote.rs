@@ -28,6 +28,7 @@ const DEVICES: &[(&str, u32, u32)] = &[
     ("tty", 5, 0),
 ];
 const LINKS: &[(&str, &str)] = &[
+    ("ptmx", "pts/ptmx"),
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
     ("stdout", "/proc/self/fd/1"),
@@ -345,6 +346,8 @@ fn make_devices(directory: &Path, bind: bool) -> Result<(), Failure> {
     for (name, to) in LINKS {
         std::os::unix::fs::symlink(to, directory.join(name)).during("make a link in /dev")?;
     }
-    std::fs::create_dir(directory.join("shm")).during("make /dev/shm")?;
+    for name in ["shm", "pts"] {
+        std::fs::create_dir(directory.join(name)).during("make a mount point in /dev")?;
+    }
     mount::set_attributes(devices, RDONLY, None).during("protect /dev")
 }

@@ -181,7 +181,7 @@ async fn rows_3_to_6_proc_shows_only_the_zone() {
             assert!(options.contains("nosuid"), "{line}");
             // The devices themselves are the exception.
             let device = line.split(' ').nth(4).unwrap();
-            let shown = device == "/dev" || device.starts_with("/proc/");
+            let shown = ["/dev", "/dev/pts"].contains(&device) || device.starts_with("/proc/");
             assert!(shown || options.contains("nodev"), "{line}");
         }
     });
@@ -264,7 +264,7 @@ async fn rows_7_to_10_files_of_the_machine() {
         says(
             &mut *zone,
             "ls /dev | tr '\\n' ' '",
-            "fd full null random shm stderr stdin stdout tty urandom zero",
+            "fd full null ptmx pts random shm stderr stdin stdout tty urandom zero",
         )
         .await;
         fails(&mut *zone, "touch /dev/mine", "Read-only").await;
