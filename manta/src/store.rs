@@ -169,6 +169,7 @@ impl Store {
                 extra_metrics,
             },
         ));
+        marlin.offer_sessions().await;
         let ready = Ready {
             url,
             insecure_url: doors.insecure_url,

@@ -15,6 +15,7 @@ pub(crate) mod proxy;
 pub(crate) mod reduce;
 pub(crate) mod schedule;
 pub(crate) mod stream;
+pub(crate) mod tunnel;
 pub(crate) mod verdict;
 
 use std::collections::HashMap;

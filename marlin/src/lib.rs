@@ -19,6 +19,7 @@ mod job;
 mod journal;
 mod ledger;
 mod lists;
+mod medusa;
 mod names;
 mod record;
 mod replay;

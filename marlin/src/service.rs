@@ -26,6 +26,7 @@ use crate::housekeeping;
 use crate::journal::{Journal, JournalError, Position};
 use crate::ledger::Ledger;
 use crate::lists::{Form, lines};
+use crate::medusa;
 use crate::record::JobRecord;
 use crate::replay::{Replayed, replay};
 use crate::snapshot;
@@ -122,6 +123,18 @@ impl Service {
         self.shutdown.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// Makes the object that `mlogin` needs; to be called when the front door serves. Without it there are jobs,
+    /// but no interactive ones. Does nothing on a machine that cannot run jobs.
+    pub async fn offer_sessions(&self) {
+        let Some(engine) = &self.engine else {
+            return;
+        };
+        let identity = self.deps.identity.as_ref();
+        if let Err(reason) = medusa::offer(&engine.front_door, identity).await {
+            tracing::warn!(reason, "interactive sessions are not available");
+        }
     }
 
     #[must_use]

@@ -7,6 +7,7 @@ mod arguments;
 mod lines;
 mod maggr;
 mod mcat;
+mod medusa_agent;
 mod mpipe;
 mod msplit;
 mod mtee;
@@ -22,7 +23,14 @@ use crate::error::chain;
 use crate::front_door::{BoxError, FrontDoor};
 
 /// Every tool, by the name it is called by.
-pub const NAMES: [&str; 5] = ["maggr", "mcat", "mpipe", "msplit", "mtee"];
+pub const NAMES: [&str; 6] = [
+    "maggr",
+    "mcat",
+    medusa_agent::NAME,
+    "mpipe",
+    "msplit",
+    "mtee",
+];
 
 /// Runs one of [`NAMES`] with the arguments after its name.
 #[must_use]
@@ -31,6 +39,7 @@ pub fn run(name: &str, args: &[OsString]) -> ExitCode {
     let code = match (name, args) {
         ("maggr", Some(args)) => maggr::main(args),
         ("mcat", Some(args)) => mcat::main(args),
+        (medusa_agent::NAME, Some(args)) => medusa_agent::main(args),
         ("mpipe", Some(args)) => mpipe::main(args),
         ("msplit", Some(args)) => msplit::main(args),
         ("mtee", Some(args)) => mtee::main(args),

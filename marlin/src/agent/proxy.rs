@@ -2,7 +2,8 @@
 //!
 //! Requests are passed on to the front door as they stream, with the job's token in place of whatever they
 //! carried. Which zone speaks is known from the listener, so no credential ever enters a zone. While no
-//! task runs nothing is passed on. Source: marlin.md section 7.4, zones.md section 6.
+//! task runs nothing is passed on. A connection may become something else than HTTP for one purpose only: see
+//! [`tunnel`]. Source: marlin.md section 7.4, zones.md section 6.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -24,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::agent::control;
 use crate::agent::desk::{Decision, Desk, TooMuch, Visit};
+use crate::agent::tunnel::{self, Tunnels};
 use crate::front_door::{Body, FrontDoor, decode_path, empty};
 use crate::names;
 use crate::record::{ErrorCode, Output, TaskError};
@@ -133,9 +135,10 @@ impl Server {
                 let bound = visit.connections.token();
                 let (stop, ended) = (self.stop.clone(), visit.ended.clone());
                 let (desk, front_door) = (Arc::clone(&self.desk), self.front_door.clone());
+                let tunnels = Tunnels::new(&self.tasks, &self.stop);
                 self.tasks.spawn(async move {
                     // In here, so that it is gone when the session's end has waited for `bound`.
-                    let connection = connection(stream, desk, visit, front_door);
+                    let connection = connection(stream, desk, visit, front_door, tunnels);
                     tokio::select! {
                         () = stop.cancelled() => {}
                         () = ended.cancelled() => {}
@@ -153,9 +156,15 @@ impl Server {
     }
 }
 
-async fn connection(stream: TcpStream, desk: Arc<Desk>, visit: Visit, front_door: FrontDoor) {
+async fn connection(
+    stream: TcpStream,
+    desk: Arc<Desk>,
+    visit: Visit,
+    front_door: FrontDoor,
+    tunnels: Tunnels,
+) {
     let service = service_fn(|request| {
-        let answer = answer(&desk, &visit, &front_door, request);
+        let answer = answer(&desk, &visit, &front_door, &tunnels, request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let served = http1::Builder::new()
@@ -163,6 +172,7 @@ async fn connection(stream: TcpStream, desk: Arc<Desk>, visit: Visit, front_door
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
         .await;
     // Clients in a zone may do what they like with their connections.
     if let Err(error) = served {
@@ -174,7 +184,8 @@ async fn answer(
     desk: &Desk,
     visit: &Visit,
     front_door: &FrontDoor,
-    request: Request<Incoming>,
+    tunnels: &Tunnels,
+    mut request: Request<Incoming>,
 ) -> Response<Body> {
     // The session may be over though its connections are not gone yet.
     let visit = Some(visit).filter(|visit| desk.knows(visit));
@@ -200,6 +211,13 @@ async fn answer(
             message,
         );
     };
+    if tunnel::is_wanted(visit, &request) {
+        let ours = hyper::upgrade::on(&mut request);
+        let (head, body) = passed_on(front_door, visit, request);
+        let head = tunnel::keep_upgrade(head);
+        let response = send(front_door, head, body).await;
+        return tunnels.open(visit, ours, response);
+    }
     let emission = match Emission::of(request.method(), request.headers(), request.uri().path()) {
         Ok(emission) => emission,
         Err(message) => {
@@ -243,6 +261,20 @@ async fn forward(
     visit: &Visit,
     request: Request<Incoming>,
 ) -> Response<Body> {
+    let (builder, body) = passed_on(front_door, visit, request);
+    let mut response = send(front_door, builder, body).await;
+    for name in &HOP_BY_HOP {
+        response.headers_mut().remove(name);
+    }
+    response
+}
+
+/// The request for the front door: with the token of the job, without what concerns this connection only.
+fn passed_on(
+    front_door: &FrontDoor,
+    visit: &Visit,
+    request: Request<Incoming>,
+) -> (http::request::Builder, Body) {
     let (head, body) = request.into_parts();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let mut builder = front_door.request(head.method, path, Some(visit.job.token()));
@@ -254,19 +286,20 @@ async fn forward(
             }
         }
     }
-    let body = body.map_err(Into::into).boxed_unsync();
+    (builder, body.map_err(Into::into).boxed_unsync())
+}
+
+async fn send(
+    front_door: &FrontDoor,
+    builder: http::request::Builder,
+    body: Body,
+) -> Response<Body> {
     let sent = match builder.body(body) {
         Ok(request) => front_door.send(request).await.map_err(|e| e.to_string()),
         Err(error) => Err(error.to_string()),
     };
     match sent {
-        Ok(response) => {
-            let (mut head, body) = response.into_parts();
-            for name in &HOP_BY_HOP {
-                head.headers.remove(name);
-            }
-            Response::from_parts(head, body.map_err(Into::into).boxed_unsync())
-        }
+        Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
         Err(error) => {
             tracing::debug!(%error, "request of a task not passed on");
             let message = "manta is unable to serve this request";
