@@ -140,7 +140,7 @@ impl Pool {
             .map_err(std::io::Error::other)?;
         // Its errors also reach whoever waits for the answer.
         let task = tokio::spawn(async move {
-            if let Err(error) = driver.await {
+            if let Err(error) = driver.with_upgrades().await {
                 tracing::debug!(%error, "connection ended");
             }
         });

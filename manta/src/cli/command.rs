@@ -65,6 +65,7 @@ pub(super) fn start<C: Command>(name: &'static str, args: Vec<OsString>) -> Exit
                 completion::with_option(C::command()).render_help()
             );
         }
+        Err(Failure::Status(code)) => return ExitCode::from(code),
         Err(Failure::Reported) => {}
     }
     ExitCode::FAILURE

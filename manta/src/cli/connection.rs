@@ -78,7 +78,7 @@ impl Connection {
         config.roles = self.roles().map(str::to_owned).collect();
         config.raw_paths = raw_paths();
         config.tls = TlsOptions {
-            insecure: self.insecure || is_on("MANTA_TLS_INSECURE"),
+            insecure: self.is_insecure(),
             ca_file: variable("SSL_CERT_FILE").map(PathBuf::from),
         };
         config.proxy = Proxy::of_environment(url, variable)?;
@@ -111,6 +111,11 @@ impl Connection {
         let text = std::fs::read_to_string(&file).map_err(|error| named(error.to_string()))?;
         let key = PrivateKey::parse(&text).map_err(|error| named(error.to_string()))?;
         Ok(Signer::from_key(account, subuser, key))
+    }
+
+    /// Whether certificates are not validated.
+    pub(super) fn is_insecure(&self) -> bool {
+        self.insecure || is_on("MANTA_TLS_INSECURE")
     }
 
     /// Where the server is, as it was given.

@@ -2,7 +2,8 @@
 
 use std::io;
 
-/// The end of a command that failed. Everything is exit code 1, but a reader that left is not a failure.
+/// The end of a command that failed. Everything is exit code 1, but for [`Status`](Self::Status), and a reader
+/// that left is not a failure.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// `<command>: <Name>Error: <message>`.
@@ -15,6 +16,8 @@ pub(super) enum Failure {
     Usage(String),
     /// The errors are on stderr already.
     Reported,
+    /// A command elsewhere ended with this exit code; what there is to say was said there.
+    Status(u8),
     /// Whoever read our output has enough (`mfind … | head`): exit code 0, silently.
     ReaderLeft,
 }

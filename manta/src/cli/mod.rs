@@ -31,6 +31,7 @@ mod mget;
 mod minfo;
 mod mjob;
 mod mln;
+mod mlogin;
 mod mls;
 mod mmd5;
 mod mmkdir;
@@ -76,7 +77,7 @@ macro_rules! commands {
 
 commands!(
     mls, mput, mget, minfo, mrm, mrmdir, mmkdir, mfind, mjob, mchattr, mchmod, mln, mmv, mmd5,
-    mmpu, msign, msync, muntar,
+    mlogin, mmpu, msign, msync, muntar,
 );
 
 #[cfg(test)]
