@@ -38,6 +38,12 @@ impl Job {
         Ok(Self { location })
     }
 
+    /// One that somebody else has created.
+    #[must_use]
+    pub fn at(location: String) -> Self {
+        Self { location }
+    }
+
     /// Path of the job's directory.
     #[must_use]
     pub fn path(&self) -> &str {

@@ -9,8 +9,8 @@ use crate::said::said;
 
 /// In alphabetical order, as DATA_DIR/bin lists them.
 const COMMANDS: &[&str] = &[
-    "mchattr", "mchmod", "mfind", "mget", "minfo", "mjob", "mln", "mls", "mmd5", "mmkdir", "mmpu",
-    "mmv", "mput", "mrm", "mrmdir", "msign", "msync", "muntar",
+    "mchattr", "mchmod", "mfind", "mget", "minfo", "mjob", "mln", "mlogin", "mls", "mmd5",
+    "mmkdir", "mmpu", "mmv", "mput", "mrm", "mrmdir", "msign", "msync", "muntar",
 ];
 
 fn manta(arguments: &[&str]) -> Result<Command> {

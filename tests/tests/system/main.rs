@@ -19,6 +19,7 @@ mod jobs;
 mod kill_nine;
 mod linearizable;
 mod mantash;
+mod mlogin;
 mod msync;
 mod not_root;
 mod npm;
