@@ -201,6 +201,8 @@ pub enum JobList {
     Failures,
     /// JSON documents of marlin.md section 8.2.
     Errors,
+    /// JSON documents, one for each task that ended and each input that was refused.
+    Tasks,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -22,6 +22,8 @@ pub enum LiveList {
     Failures,
     /// One JSON object to a line.
     Errors,
+    /// One JSON object to a line. Not in the archive.
+    Tasks,
 }
 
 impl LiveList {
@@ -31,6 +33,7 @@ impl LiveList {
             LiveList::Outputs => "out",
             LiveList::Failures => "fail",
             LiveList::Errors => "err",
+            LiveList::Tasks => "tasks",
         }
     }
 }
@@ -138,7 +141,7 @@ impl Client {
             .await
         {
             Ok(response) => Ok(Lines::new(response.into_body())),
-            Err(error) if error.is_not_found() => {
+            Err(error) if error.is_not_found() && list != LiveList::Tasks => {
                 let target = format!("{}/{}.txt", self.job_target(job)?, list.name());
                 let headers = accept("*/*");
                 let response = self

@@ -122,6 +122,7 @@ impl Store {
         let may_run = job_rule(compute.as_ref().ok(), &identity);
         let zones = compute.map(|compute| compute.host);
         let mut compute = marlin::Config::new(&doors.internal_url, scratch(&data_dir)?);
+        compute.node = host_name().into();
         compute.input_idle = Duration::from_millis(config.jobs.input_idle_close_ms);
         compute.hog_grace = Duration::from_millis(config.jobs.hog_grace_ms);
         compute.hog_kill = Duration::from_millis(config.jobs.hog_kill_ms);

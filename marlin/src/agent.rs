@@ -35,10 +35,11 @@ use crate::agent::group::Group;
 use crate::agent::schedule::{Effect, GroupKey, GroupView, Limits, Schedule, StreamId};
 use crate::agent::stream::{End, Stream};
 use crate::config::Config;
-use crate::context::JobContext;
+use crate::context::{JobContext, Report};
 use crate::front_door::FrontDoor;
 use crate::names::TaskNames;
 use crate::record::{ErrorCode, TaskError, Work};
+use crate::run::{Queued, Run};
 use crate::stats::Stats;
 use crate::supervisor::event::Outcome;
 use crate::supervisor::resolve::Located;
@@ -55,6 +56,9 @@ pub(crate) struct TaskSpec {
     pub(crate) phase: usize,
     pub(crate) attempt: u8,
     pub(crate) what: What,
+    pub(crate) queued: Queued,
+    /// How it went, once it has had a zone.
+    pub(crate) run: Option<Box<Run>>,
 }
 
 #[derive(Debug)]
@@ -106,8 +110,13 @@ impl TaskSpec {
     }
 
     pub(crate) async fn report(&self, outcome: Option<Outcome>) {
-        let work = self.work();
-        self.job.report(work, self.attempt, outcome).await;
+        let report = Report {
+            work: self.work(),
+            attempt: self.attempt,
+            outcome,
+            run: self.run.clone(),
+        };
+        self.job.report(report).await;
     }
 }
 

@@ -16,6 +16,8 @@ use libmanta::{AccountId, Clock};
 /// Settings an operator may change.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The name of this machine, in what is kept of its tasks.
+    pub node: Arc<str>,
     /// Where the public API listens, such as `http://127.0.0.1:8080`. Plain HTTP; tasks' requests, outputs
     /// and archives go there.
     pub front_door: String,
@@ -52,6 +54,7 @@ impl Config {
     pub fn new(front_door: &str, scratch_dir: PathBuf) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
+            node: "localhost".into(),
             front_door: front_door.trim_end_matches('/').to_owned(),
             streams: cores + 1,
             input_idle: Duration::from_secs(3600),

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::names;
 use crate::record::{JobRecord, Work};
+use crate::run::Run;
 use crate::supervisor::event::Outcome;
 
 /// Known directories of one job; a job that writes into more asks the front door again.
@@ -34,6 +35,8 @@ pub(crate) struct Report {
     pub(crate) attempt: u8,
     /// `None` when it has just been given a zone.
     pub(crate) outcome: Option<Outcome>,
+    /// Only with the outcome of an attempt that got a zone.
+    pub(crate) run: Option<Box<Run>>,
 }
 
 impl JobContext {
@@ -96,12 +99,7 @@ impl JobContext {
     }
 
     /// Tells the supervisor. A job that ended does not listen any more, which is fine.
-    pub(crate) async fn report(&self, work: Work, attempt: u8, outcome: Option<Outcome>) {
-        let report = Report {
-            work,
-            attempt,
-            outcome,
-        };
+    pub(crate) async fn report(&self, report: Report) {
         let _ = self.reports.send(report).await;
     }
 }

@@ -2,10 +2,15 @@
 //!
 //! Only what is durable is in the log, so a list never takes anything back, and it grows at its end.
 
+use std::sync::Arc;
+
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use libmanta::marlin::JobList;
 
+use libmanta::Timestamp;
+
+use crate::explain::Explained;
 use crate::journal::{Journal, JournalError, Position};
 use crate::record::{Entry, Failure, JobRecord};
 
@@ -24,43 +29,61 @@ pub(crate) fn lines(
     form: Form,
 ) -> BoxStream<'static, Result<String, JournalError>> {
     let id = job.id;
-    let last_phase = job.definition.phases.len().saturating_sub(1);
+    let select = Arc::new(Select {
+        last_phase: job.definition.phases.len().saturating_sub(1),
+        tasks: Explained::new(job),
+        what,
+        form,
+    });
     let pages = stream::try_unfold(
-        (journal, Position::default()),
-        move |(journal, at)| async move {
+        (journal, Position::default(), select),
+        move |(journal, at, select)| async move {
             let (segments, next) = journal.read(id, at).await?;
             if segments.is_empty() {
                 return Ok::<_, JournalError>(None);
             }
-            let entries = segments.into_iter().flat_map(|segment| segment.entries);
-            let lines: Vec<_> = entries
-                .flat_map(|entry| select(entry, last_phase, what, form))
-                .map(Ok)
-                .collect();
-            Ok(Some((stream::iter(lines), (journal, next))))
+            let mut lines = Vec::new();
+            for segment in segments {
+                let time = segment.time;
+                let entries = segment.entries.into_iter();
+                lines.extend(entries.flat_map(|entry| select.lines(entry, time)).map(Ok));
+            }
+            Ok(Some((stream::iter(lines), (journal, next, select))))
         },
     );
     pages.try_flatten().boxed()
 }
 
-fn select(entry: Entry, last_phase: usize, what: JobList, form: Form) -> Vec<String> {
-    match (what, entry) {
-        (JobList::Inputs, Entry::Inputs { names }) => names,
-        (JobList::Outputs, Entry::Commit(commit)) if commit.phase == last_phase => commit
-            .outputs
-            .into_iter()
-            .map(|output| output.name)
-            .collect(),
-        (JobList::Failures | JobList::Errors, Entry::Commit(commit)) => commit
-            .failure
-            .and_then(|f| line(f, what, form))
-            .into_iter()
-            .collect(),
-        (JobList::Failures | JobList::Errors, Entry::Cancelled { errors, .. }) => errors
-            .into_iter()
-            .filter_map(|f| line(f, what, form))
-            .collect(),
-        _ => Vec::new(),
+/// What of a log is in a list.
+struct Select {
+    last_phase: usize,
+    tasks: Explained,
+    what: JobList,
+    form: Form,
+}
+
+impl Select {
+    fn lines(&self, entry: Entry, time: Timestamp) -> Vec<String> {
+        let (what, form) = (self.what, self.form);
+        match (what, entry) {
+            (JobList::Inputs, Entry::Inputs { names }) => names,
+            (JobList::Outputs, Entry::Commit(commit)) if commit.phase == self.last_phase => commit
+                .outputs
+                .into_iter()
+                .map(|output| output.name)
+                .collect(),
+            (JobList::Failures | JobList::Errors, Entry::Commit(commit)) => commit
+                .failure
+                .and_then(|f| line(f, what, form))
+                .into_iter()
+                .collect(),
+            (JobList::Failures | JobList::Errors, Entry::Cancelled { errors, .. }) => errors
+                .into_iter()
+                .filter_map(|f| line(f, what, form))
+                .collect(),
+            (JobList::Tasks, entry) => self.tasks.entry(entry, time),
+            _ => Vec::new(),
+        }
     }
 }
 

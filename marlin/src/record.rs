@@ -9,6 +9,8 @@ use libmanta::{AccountId, JobId, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::run::Run;
+
 /// Bumped when a reader of the version before would misunderstand.
 const VERSION: u8 = 1;
 
@@ -82,6 +84,9 @@ pub(crate) struct Commit {
     pub(crate) outputs: Vec<Output>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failure: Option<Failure>,
+    /// How the last attempt went. Not known of one that got no zone, nor of any from before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) run: Option<Box<Run>>,
 }
 
 /// What a commit consumes.
@@ -321,6 +326,7 @@ mod tests {
                         reference: true,
                     }],
                     failure: None,
+                    run: None,
                 }),
                 Entry::Commit(Commit {
                     work: Work::Reducer { phase: 1, index: 2 },
@@ -337,6 +343,7 @@ mod tests {
                         origin: None,
                         task: None,
                     }),
+                    run: None,
                 }),
                 Entry::Cancelled {
                     errors: vec![],

@@ -32,6 +32,7 @@ use libmanta::JobId;
 use crate::job::{Job, JobEvent};
 use crate::ledger::{Consequence, Item, Ledger, Place};
 use crate::record::{Commit, Entry, ErrorCode, Failure, Segment, TaskError, Work};
+use crate::run::Run;
 use crate::supervisor::event::{Effect, Event, Outcome, Ticket};
 use crate::supervisor::log_writer::encoded_bytes;
 use crate::supervisor::open_tasks::OpenTasks;
@@ -172,7 +173,8 @@ impl Supervisor {
                 work,
                 attempt,
                 outcome,
-            } => self.finished(work, attempt, outcome, &mut effects),
+                run,
+            } => self.finished(work, attempt, (outcome, run), &mut effects),
             Event::Written(segments) => self.written(&segments, &mut effects),
             Event::Unwritable(entries) => self.unwritable(entries, &mut effects),
             Event::Deleted => self.deleting -= 1,
@@ -342,6 +344,7 @@ impl Supervisor {
                 attempts,
                 outputs: Vec::new(),
                 failure: Some(failure),
+                run: None,
             }),
             None,
         );
@@ -368,7 +371,13 @@ impl Supervisor {
         }
     }
 
-    fn finished(&mut self, work: Work, attempt: u8, outcome: Outcome, effects: &mut Vec<Effect>) {
+    fn finished(
+        &mut self,
+        work: Work,
+        attempt: u8,
+        (outcome, mut run): (Outcome, Option<Box<Run>>),
+        effects: &mut Vec<Effect>,
+    ) {
         let event = match outcome {
             Outcome::Lost | Outcome::Killed => TaskEvent::Lost,
             Outcome::Done(_) | Outcome::Failed(_) => TaskEvent::Finished,
@@ -403,6 +412,15 @@ impl Supervisor {
             (Outcome::Failed(error), _) => (Vec::new(), Some(error)),
         };
         let failure = error.map(|error| self.failure(work, attempt, error));
+        if failure.is_none()
+            && let Some(run) = &mut run
+            && let Work::Item(id) = work
+            && let Some(item) = self.ledger.item(id)
+        {
+            run.input = Some(item.name.to_string());
+            let origin = item.origin.as_ref().filter(|origin| **origin != item.name);
+            run.origin = origin.map(|origin| origin.to_string());
+        }
         self.queue(
             Entry::Commit(Commit {
                 work,
@@ -410,6 +428,7 @@ impl Supervisor {
                 attempts: attempt,
                 outputs,
                 failure,
+                run,
             }),
             None,
         );
@@ -459,6 +478,7 @@ impl Supervisor {
             tracing::error!(job_id = %self.id, work = ?commit.work, "result of a task cannot be recorded");
             let error = TaskError::internal();
             commit.outputs.clear();
+            commit.run = None;
             commit.failure = Some(self.failure(commit.work, commit.attempts, error));
         }
         effects.push(Effect::Write(entries));

@@ -30,6 +30,7 @@ use crate::storage::Request;
 const STATUS_TYPE: &str = "application/json; type=job";
 const ROWS_TYPE: &str = "application/x-json-stream; type=job";
 const ERRORS_TYPE: &str = "application/x-json-stream; type=job-error";
+const TASKS_TYPE: &str = "application/x-json-stream; type=job-task";
 
 /// Longest definition. Source: rest-api.md section 6.2.
 const DEFINITION_BYTES_MAX: usize = 100_000;
@@ -60,9 +61,12 @@ pub(crate) async fn handle(
         JobRoute::Live { id, what } => {
             let action = match what {
                 Live::AddInputs | Live::EndInput | Live::Cancel => "managejob",
-                Live::Status | Live::Inputs | Live::Outputs | Live::Failures | Live::Errors => {
-                    "getjob"
-                }
+                Live::Status
+                | Live::Inputs
+                | Live::Outputs
+                | Live::Failures
+                | Live::Errors
+                | Live::Tasks => "getjob",
             };
             check_access(request, action, &["jobs", id]).await?;
             let id = id.parse().map_err(|_| Error::NotFound {
@@ -309,6 +313,7 @@ async fn live(
         Live::Outputs => lines(request, id, JobList::Outputs, "text/plain").await,
         Live::Failures => lines(request, id, JobList::Failures, "text/plain").await,
         Live::Errors => lines(request, id, JobList::Errors, ERRORS_TYPE).await,
+        Live::Tasks => lines(request, id, JobList::Tasks, TASKS_TYPE).await,
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) enum Operation {
     GetJobOutput,
     GetJobFailures,
     GetJobErrors,
+    GetJobTasks,
     /// An end of an interactive session.
     Attach,
     Upload(UploadOperation),
@@ -120,7 +121,7 @@ const STORAGE: [[&str; 4]; 9] = [
     ],
 ];
 
-const OTHERS: [&str; 21] = [
+const OTHERS: [&str; 22] = [
     "unrouted",
     "ping",
     "metrics",
@@ -142,6 +143,7 @@ const OTHERS: [&str; 21] = [
     "createtoken",
     "mlogin",
     "waitforjob",
+    "getjobtasks",
 ];
 
 const UPLOAD: [&str; 10] = [
@@ -184,6 +186,7 @@ impl Operation {
             Self::CreateToken => 18,
             Self::Attach => 19,
             Self::WaitForJob => 20,
+            Self::GetJobTasks => 21,
             Self::Upload(operation) => OTHERS.len() + STORAGE.len() * 4 + operation as usize,
             Self::Storage(verb, area) => OTHERS.len() + verb as usize * 4 + area as usize,
         }

@@ -51,6 +51,7 @@ pub(crate) enum Live {
     Outputs,
     Failures,
     Errors,
+    Tasks,
 }
 
 pub(crate) fn route(head: &Head, config: &Config) -> Result<(Operation, Route)> {
@@ -146,6 +147,7 @@ fn live(head: &Head, what: Live) -> Result<Operation> {
         Live::Outputs => Operation::GetJobOutput,
         Live::Failures => Operation::GetJobFailures,
         Live::Errors => Operation::GetJobErrors,
+        Live::Tasks => Operation::GetJobTasks,
         Live::AddInputs => {
             accepts(head, "text/plain")?;
             Operation::AddJobInputs

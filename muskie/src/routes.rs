@@ -178,6 +178,10 @@ static LINES: &[Line] = &[
         &[("GET", Goes::Live(Live::Errors))],
     ),
     of_jobs(
+        "/{login}/jobs/{id}/live/tasks",
+        &[("GET", Goes::Live(Live::Tasks))],
+    ),
+    of_jobs(
         "/{login}/medusa/attach/{id}/{type}",
         &[("GET", Goes::Attach)],
     ),

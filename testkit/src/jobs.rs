@@ -30,6 +30,7 @@ pub struct MemJob {
     pub outputs: Vec<String>,
     pub failures: Vec<String>,
     pub errors: Vec<String>,
+    pub tasks: Vec<String>,
     /// Sizes of the batches in which inputs came.
     pub batches: Vec<usize>,
 }
@@ -98,6 +99,7 @@ impl MemJob {
             JobList::Outputs => &mut self.outputs,
             JobList::Failures => &mut self.failures,
             JobList::Errors => &mut self.errors,
+            JobList::Tasks => &mut self.tasks,
         }
     }
 
@@ -135,6 +137,7 @@ impl Jobs for MemJobs {
             outputs: Vec::new(),
             failures: Vec::new(),
             errors: Vec::new(),
+            tasks: Vec::new(),
             batches: Vec::new(),
         };
         self.lock().insert(id, job);

@@ -17,6 +17,7 @@ use crate::agent::{TaskSpec, What};
 use crate::config::Config;
 use crate::names;
 use crate::record::TaskError;
+use crate::run::CommandEnd;
 use crate::supervisor::event::Outcome;
 
 /// A command about to run.
@@ -112,6 +113,10 @@ pub(crate) async fn execute(
     };
     let takings = desk.close().await;
     let init = run.purpose == Purpose::Init;
+    let end = match &ran {
+        Ran::Exited(exit) => Some(CommandEnd::new(*exit, init)),
+        Ran::Decided(_) | Ran::Starved(_) | Ran::Lost(_) => None,
+    };
     let (error, decided) = match ran {
         Ran::Exited(exit) => {
             let ended = Ended {
@@ -133,6 +138,7 @@ pub(crate) async fn execute(
         takings,
         stdout,
         stderr,
+        end,
         error,
         decided,
         directory: run.directory,

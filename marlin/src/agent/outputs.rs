@@ -21,6 +21,7 @@ use crate::context::JobContext;
 use crate::error::chain;
 use crate::front_door::{Body, FrontDoor, FrontDoorError, full};
 use crate::record::{ErrorCode, Output, TaskError};
+use crate::run::CommandEnd;
 use crate::supervisor::event::Outcome;
 
 /// Source: marlin.md section 7.5 (4).
@@ -36,6 +37,8 @@ pub(crate) struct Remains {
     pub(crate) takings: Takings,
     pub(crate) stdout: File,
     pub(crate) stderr: File,
+    /// How the command ended, if it did so by itself.
+    pub(crate) end: Option<CommandEnd>,
     /// Why the command failed, if it did.
     pub(crate) error: Option<TaskError>,
     /// Its own control request ended it: nothing but what it stored itself counts.
@@ -50,6 +53,7 @@ pub(crate) async fn store(front_door: &FrontDoor, task: &TaskSpec, remains: Rema
         mut takings,
         stdout,
         stderr,
+        end: _,
         error,
         decided,
         directory,

@@ -25,6 +25,7 @@ use crate::error::chain;
 use crate::front_door::FrontDoor;
 use crate::names;
 use crate::record::{ErrorCode, TaskError};
+use crate::run::Stopwatch;
 use crate::supervisor::event::Outcome;
 
 /// Tasks of one zone whose outputs are being stored while the next one runs. Two, so that a slow disk
@@ -151,9 +152,10 @@ impl Stream {
         let mut init = phase.and_then(|phase| phase.init.clone());
         loop {
             let _ = self.agent.send(Message::Free(self.id)).await;
-            let Some(task) = commands.recv().await else {
+            let Some(mut task) = commands.recv().await else {
                 return End::GivenBack;
             };
+            let stopwatch = Stopwatch::start(task.queued, &self.parts.config.node, zone.name());
             task.report(None).await;
             self.parts.stats.tasks_started.inc();
             let init = init.take().filter(|init| !init.is_empty());
@@ -168,6 +170,7 @@ impl Stream {
             }
             match step {
                 Step::Unrun(outcome) => {
+                    task.run = Some(stopwatch.stop(None));
                     let gone = matches!(outcome, Outcome::Lost | Outcome::Killed);
                     task.report(Some(outcome)).await;
                     if gone {
@@ -175,6 +178,7 @@ impl Stream {
                     }
                 }
                 Step::Ran { rest, fit, init } => {
+                    task.run = Some(stopwatch.stop(rest.end));
                     collecting.spawn(finish(
                         self.parts.front_door.clone(),
                         self.agent.clone(),

@@ -72,6 +72,7 @@ fn done(work: Work, phase: usize, outputs: &[&str]) -> Entry {
             })
             .collect(),
         failure: None,
+        run: None,
     })
 }
 
@@ -88,6 +89,7 @@ fn refused(work: Work) -> Entry {
             origin: None,
             task: None,
         }),
+        run: None,
     })
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::record::{Entry, Output, Segment, TaskError, Work};
+use crate::run::Run;
 use crate::supervisor::resolve::Located;
 
 /// Identifies a caller who waits for an answer.
@@ -38,6 +39,7 @@ pub(crate) enum Event {
         work: Work,
         attempt: u8,
         outcome: Outcome,
+        run: Option<Box<Run>>,
     },
     /// The entries of the last [`Effect::Write`] are durable.
     Written(Vec<Segment>),

@@ -137,6 +137,7 @@ mod tests {
             attempts: 3,
             outputs: vec![output; outputs],
             failure: None,
+            run: None,
         })
     }
 

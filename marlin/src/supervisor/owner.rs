@@ -21,6 +21,7 @@ use crate::error::chain;
 use crate::front_door::{FrontDoor, FrontDoorError};
 use crate::journal::{Journal, Position};
 use crate::record::Work;
+use crate::run::Queued;
 use crate::stats::Stats;
 use crate::supervisor::event::{Effect, Event, Ticket};
 use crate::supervisor::log_writer::{split, write};
@@ -277,6 +278,11 @@ impl Owner {
             phase,
             attempt,
             what,
+            queued: Queued {
+                at: self.parts.deps.clock.now(),
+                since: std::time::Instant::now(),
+            },
+            run: None,
         };
         self.parts.agent.submit(task).await;
     }
@@ -342,6 +348,7 @@ fn event_of(report: Report) -> Event {
         work,
         attempt,
         outcome,
+        run,
     } = report;
     match outcome {
         None => Event::Started { work, attempt },
@@ -349,6 +356,7 @@ fn event_of(report: Report) -> Event {
             work,
             attempt,
             outcome,
+            run,
         },
     }
 }

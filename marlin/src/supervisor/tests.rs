@@ -10,6 +10,9 @@ use rand::{Rng, SeedableRng};
 use super::*;
 use crate::record::Output;
 
+#[path = "tests/runs.rs"]
+mod runs;
+
 fn definition(phases: &[(PhaseKind, u8)]) -> JobDefinition {
     let phase = |&(kind, count): &(PhaseKind, u8)| PhaseDefinition {
         kind,
@@ -169,6 +172,7 @@ fn a_report_about_an_attempt_that_was_given_up_says_nothing() {
         work,
         attempt: 1,
         outcome: Outcome::Lost,
+        run: None,
     };
     let effects = supervisor.on(lost);
     assert!(
@@ -179,6 +183,7 @@ fn a_report_about_an_attempt_that_was_given_up_says_nothing() {
         work,
         attempt: 1,
         outcome: Outcome::Done(Vec::new()),
+        run: None,
     };
     assert_eq!(supervisor.on(late), []);
     let effects = supervisor.on(Event::Resolved {
@@ -243,6 +248,7 @@ fn a_task_that_is_killed_three_times_fails() {
             work: Work::Item(0),
             attempt,
             outcome: Outcome::Killed,
+            run: None,
         });
     }
     let [Effect::Write(entries)] = effects.as_slice() else {
@@ -314,6 +320,7 @@ fn a_result_that_cannot_be_recorded_gives_way_to_an_error() {
             work: Work::Item(item),
             attempt: 1,
             outcome,
+            run: None,
         }));
     }
     let [Effect::Write(first)] = effects.as_slice() else {
@@ -537,6 +544,7 @@ impl World {
             work,
             attempt,
             outcome,
+            run: None,
         });
     }
 

@@ -241,6 +241,9 @@ async fn lists_are_complete() {
     store
         .jobs
         .emit(id, JobList::Failures, ["/alice/stor/x".to_owned()]);
+    store
+        .jobs
+        .emit(id, JobList::Tasks, [r#"{"phase":0}"#.to_owned()]);
     let get = |what: &str| {
         let path = format!("/alice/jobs/{id}/live/{what}");
         // As the npm client asks.
@@ -255,6 +258,12 @@ async fn lists_are_complete() {
         "application/x-json-stream; type=job-error"
     );
     assert_eq!(err.text(), "{\"phase\":\"0\"}\n");
+    let tasks = get("tasks").await.is(200);
+    assert_eq!(
+        tasks.header("content-type"),
+        "application/x-json-stream; type=job-task"
+    );
+    assert_eq!(tasks.text(), "{\"phase\":0}\n");
     let fail = get("fail").await.is(200).complete();
     assert_eq!(
         (fail.text().as_str(), fail.header("content-length")),
@@ -323,9 +332,9 @@ async fn m1_unknown_and_foreign_jobs() {
     let message = format!("anonymous is not allowed to access {theirs}");
     anonymous.refused(403, "AuthorizationFailed", &message);
     for unknown in [JobId::random().to_string(), "nonsense".into()] {
-        for what in ["status", "out", "in", "err"] {
+        for what in ["status", "status?wait=300", "out", "in", "err", "tasks"] {
             let path = format!("/alice/jobs/{unknown}/live/{what}");
-            let message = format!("{path} was not found");
+            let message = format!("{path} was not found").replace("?wait=300", "");
             store
                 .get(&path)
                 .await

@@ -1,7 +1,8 @@
 //! `mjob`, where it does more than the command of the npm package.
 
 use anyhow::{Context, Result, ensure};
-use tests::home::{outcome, run};
+use serde_json::Value;
+use tests::home::{outcome, outcome_with, run};
 use tests::{Launch, Store};
 
 use crate::own_commands::shell;
@@ -104,7 +105,119 @@ fn a_job_that_is_watched_has_a_bar_on_a_terminal_only() -> Result<()> {
     );
     let piped = outcome(&mut shell(&store, &format!("mjob watch {id}")))?;
     ensure!(piped.stderr.is_empty(), "{piped:?}");
-    let job: serde_json::Value = serde_json::from_slice(&piped.stdout)?;
+    let job: Value = serde_json::from_slice(&piped.stdout)?;
     ensure!(job["id"] == id && job["state"] == "done", "{job}");
+    store.finish()
+}
+
+/// What every task did, from the first to the last, and the command line that does it again.
+#[test]
+fn a_job_is_explained_task_by_task() -> Result<()> {
+    let store = store()?;
+    let sh = |script: &str| run(&mut shell(&store, script));
+    sh("printf good | mput ~~/stor/good; printf bad | mput ~~/stor/bad")?;
+    let create =
+        "mjob create -q -w -m 'grep -q bad && exit 7; sleep 0.2; echo fine' -r 'cat >/dev/null'";
+    let names = format!(
+        "{}\n{}\n~~/stor/none\n",
+        store.path("stor/good"),
+        store.path("stor/bad")
+    );
+    let created = outcome_with(&mut shell(&store, create), names.as_bytes())?;
+    let id = String::from_utf8(created.stdout)?;
+    let id = id.trim();
+
+    let lines = sh(&format!("mjob explain -j {id}"))?;
+    let tasks: Vec<Value> = lines
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    ensure!(tasks.len() == 4, "three inputs and a reducer: {lines}");
+    let of = |name: &str| {
+        let path = store.path(&format!("stor/{name}"));
+        let task = tasks.iter().find(|task| task["input"] == path.as_str());
+        task.with_context(|| format!("{name} in {lines}"))
+    };
+    let (good, bad, none) = (of("good")?, of("bad")?, of("none")?);
+    let reducer = tasks.last().context("a reducer")?;
+    ensure!(
+        good["state"] == "done" && good["exitCode"] == 0 && good["attempts"] == 1,
+        "{good}"
+    );
+    let number = |task: &Value, name: &str| {
+        task[name]
+            .as_u64()
+            .with_context(|| format!("{name}: {task}"))
+    };
+    ensure!((200..60_000).contains(&number(good, "runMs")?), "{good}");
+    for name in ["waitMs", "commitMs", "cpuMs", "peakMemoryBytes"] {
+        number(good, name)?;
+    }
+    ensure!(
+        good["node"].as_str().is_some_and(|node| !node.is_empty()),
+        "{good}"
+    );
+    ensure!(
+        good["zone"].as_str().is_some_and(|zone| !zone.is_empty()),
+        "{good}"
+    );
+    let times = ["timeQueued", "timeStarted", "timeEnded", "timeCommitted"];
+    let times: Vec<&str> = times
+        .iter()
+        .filter_map(|name| good[*name].as_str())
+        .collect();
+    ensure!(times.len() == 4 && times.is_sorted(), "{good}");
+    ensure!(
+        bad["state"] == "failed"
+            && bad["exitCode"] == 7
+            && bad["code"] == "UserTaskError"
+            && bad["stderr"]
+                .as_str()
+                .is_some_and(|name| name.contains("/bad.0.err.")),
+        "{bad}"
+    );
+    let path = store.path("stor/bad");
+    ensure!(
+        bad["repeat"]
+            == format!(
+                "mlogin -c 'exec < \"$MANTA_INPUT_FILE\"; grep -q bad && exit 7; sleep 0.2; echo fine' {path}"
+            ),
+        "{bad}"
+    );
+    ensure!(
+        none["state"] == "refused" && none["attempts"] == 0 && none.get("zone").is_none(),
+        "{none}"
+    );
+    ensure!(
+        reducer["phase"] == 1 && reducer["reducer"] == 0 && reducer["state"] == "done",
+        "{reducer}"
+    );
+
+    let table = sh(&format!("mjob explain {id}"))?;
+    ensure!(
+        table.starts_with(&format!(
+            "job {id}: done, 3 of 3 tasks done, 0 retried, 1 outputs, 2 errors\nPHASE TASK"
+        )),
+        "{table}"
+    );
+    ensure!(
+        table.contains("    UserTaskError: user command exited with code 7\n    stderr: /")
+            && table.matches("    repeat: mlogin -c ").count() == 1
+            && table.contains("(reducer 0)"),
+        "{table}"
+    );
+    let long = sh(&format!("mjob explain -l {id}"))?;
+    ensure!(
+        long.matches("    repeat: mlogin -c ").count() == 4,
+        "{long}"
+    );
+    let unknown = outcome(&mut shell(
+        &store,
+        "mjob explain b19e0925-4c85-4fe9-ab47-8cc9dcfec81a",
+    ))?;
+    ensure!(
+        unknown.status.code() == Some(1) && unknown.stdout.is_empty(),
+        "{unknown:?}"
+    );
     store.finish()
 }

@@ -11,15 +11,15 @@ const TOLD_MAX: u64 = 20;
 
 /// An error of a job.
 #[derive(Debug, Deserialize)]
-struct JobError {
+pub(super) struct JobError {
     #[serde(default)]
-    what: String,
+    pub(super) what: String,
     #[serde(default)]
-    code: String,
+    pub(super) code: String,
     #[serde(default)]
-    message: String,
+    pub(super) message: String,
     /// Name of what the task wrote to its stderr.
-    stderr: Option<String>,
+    pub(super) stderr: Option<String>,
 }
 
 /// Fails if the job has errors, and says which on stderr, below how many there were.
@@ -85,7 +85,7 @@ fn text(error: &JobError) -> String {
 }
 
 /// Names and commands are anybody's: what would steer a terminal is shown instead of sent.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for char in text.chars() {
         if char.is_control() {

@@ -3,6 +3,7 @@
 mod bar;
 mod create;
 mod errors;
+mod explain;
 mod inputs;
 mod phases;
 mod report;
@@ -59,6 +60,11 @@ enum Subcommands {
     #[command(after_help = "Examples:
   mjob errors 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53")]
     Errors(report::ManyJobs),
+    /// Tell what every task of a job did
+    #[command(after_help = "Examples:
+  mjob explain 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53
+  mjob explain -j 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53 > tasks")]
+    Explain(explain::Explain),
     /// Print the inputs of jobs that failed
     #[command(after_help = "Examples:
   mjob failures 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53 | mjob addinputs $other")]
@@ -96,6 +102,7 @@ impl Command for Arguments {
             Subcommands::Close(arguments) => arguments.close().await,
             Subcommands::Create(arguments) => arguments.run().await,
             Subcommands::Errors(arguments) => arguments.print_list(LiveList::Errors).await,
+            Subcommands::Explain(arguments) => arguments.run().await,
             Subcommands::Failures(arguments) => arguments.print_list(LiveList::Failures).await,
             Subcommands::Get(arguments) => arguments.get().await,
             Subcommands::Inputs(arguments) => arguments.print_list(LiveList::Inputs).await,

@@ -40,6 +40,7 @@ pub(super) struct Status {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Stats {
     pub(super) errors: u64,
+    pub(super) outputs: u64,
     pub(super) retries: u64,
     pub(super) tasks: u64,
     pub(super) tasks_done: u64,

@@ -1,0 +1,374 @@
+//! What every task of a job did, as documents: one for each commit of its log.
+//!
+//! Beside what is recorded of the task there is the command line that runs its command again on the same
+//! input, by hand, in a zone like the one it had.
+
+use libmanta::marlin::{JobDefinition, Phase, PhaseKind};
+use libmanta::{JobId, Timestamp};
+use serde_json::{Value, json};
+
+use crate::names;
+use crate::record::{Commit, Entry, Failure, JobRecord, Work};
+use crate::run::CommandEnd;
+use crate::task_id::task_id;
+
+/// Whose tasks they are.
+#[derive(Clone, Debug)]
+pub(crate) struct Explained {
+    id: JobId,
+    definition: JobDefinition,
+}
+
+impl Explained {
+    pub(crate) fn new(job: &JobRecord) -> Self {
+        Self {
+            id: job.id,
+            definition: job.definition.clone(),
+        }
+    }
+
+    /// The documents of the tasks that an entry ended, at `time`.
+    pub(crate) fn entry(&self, entry: Entry, time: Timestamp) -> Vec<String> {
+        match entry {
+            Entry::Commit(commit) => vec![self.commit(&commit, time).to_string()],
+            Entry::Cancelled { errors, .. } => {
+                let cancelled = |failure: &Failure| self.cancelled(failure, time).to_string();
+                errors.iter().map(cancelled).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn commit(&self, commit: &Commit, time: Timestamp) -> Value {
+        let run = commit.run.as_deref();
+        let failure = commit.failure.as_ref();
+        let state = match (commit.attempts, failure) {
+            (0, _) => "refused",
+            (_, Some(_)) => "failed",
+            (_, None) => "done",
+        };
+        let mut task = json!({
+            "phase": commit.phase,
+            "state": state,
+            "attempts": commit.attempts,
+            "outputs": commit.outputs.len(),
+            "timeCommitted": time.to_iso(),
+        });
+        if commit.attempts > 0 {
+            task["taskId"] = task_id(self.id, commit.work, commit.attempts)
+                .to_string()
+                .into();
+        }
+        if let Work::Reducer { index, .. } = commit.work {
+            task["reducer"] = index.into();
+        }
+        let input = run.and_then(|run| run.input.as_deref());
+        let origin = run.and_then(|run| run.origin.as_deref()).or(input);
+        let input = input.or(failure.and_then(|f| f.input.as_deref()));
+        let origin = origin.or(failure.and_then(|f| f.origin.as_deref()));
+        set(&mut task, "input", input);
+        // A reducer has none, and what follows one stems from no input.
+        set(
+            &mut task,
+            "p0input",
+            origin.filter(|_| commit.phase == 0 || origin != input),
+        );
+        if let Some(run) = run {
+            let started = plus(run.queued, run.wait_ms);
+            let ended = plus(started, run.run_ms);
+            task["node"] = (*run.node).into();
+            task["zone"] = run.zone.as_str().into();
+            task["timeQueued"] = run.queued.to_iso().into();
+            task["timeStarted"] = started.to_iso().into();
+            task["timeEnded"] = ended.to_iso().into();
+            task["waitMs"] = run.wait_ms.into();
+            task["runMs"] = run.run_ms.into();
+            task["commitMs"] = time.as_millis().saturating_sub(ended.as_millis()).into();
+            if let Some(end) = &run.end {
+                set_end(&mut task, end);
+            }
+        }
+        set_failure(&mut task, failure);
+        self.set_repeat(&mut task, commit.phase, input);
+        task
+    }
+
+    fn cancelled(&self, failure: &Failure, time: Timestamp) -> Value {
+        let mut task = json!({
+            "phase": failure.phase,
+            "state": "cancelled",
+            "timeCommitted": time.to_iso(),
+        });
+        if let Some(id) = failure.task {
+            task["taskId"] = id.to_string().into();
+        }
+        let input = failure.input.as_deref();
+        set(&mut task, "input", input);
+        set(&mut task, "p0input", failure.origin.as_deref());
+        set_failure(&mut task, Some(failure));
+        self.set_repeat(&mut task, failure.phase, input);
+        task
+    }
+
+    fn set_repeat(&self, task: &mut Value, phase: usize, input: Option<&str>) {
+        if let Some(phase) = self.definition.phases.get(phase) {
+            task["repeat"] = repeat(phase, input).into();
+        }
+    }
+}
+
+fn set(task: &mut Value, name: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        task[name] = value.into();
+    }
+}
+
+fn set_end(task: &mut Value, end: &CommandEnd) {
+    match end.status {
+        code @ 0.. => task["exitCode"] = code.into(),
+        signal => task["signal"] = names::signal(-signal).into(),
+    }
+    task["cpuMs"] = end.cpu_ms.into();
+    task["peakMemoryBytes"] = end.peak_bytes.into();
+    for (name, is_so) in [
+        ("coreDumped", end.core_dumped),
+        ("outOfMemory", end.out_of_memory),
+        ("init", end.init),
+    ] {
+        if is_so {
+            task[name] = true.into();
+        }
+    }
+}
+
+fn set_failure(task: &mut Value, failure: Option<&Failure>) {
+    if let Some(Failure { error, .. }) = failure {
+        task["code"] = json!(error.code);
+        task["message"] = error.message.as_str().into();
+        set(task, "stderr", error.stderr.as_deref());
+    }
+}
+
+fn plus(time: Timestamp, millis: u64) -> Timestamp {
+    Timestamp::from_millis(time.as_millis().saturating_add(millis))
+}
+
+/// The command line that does by hand what a task of the phase did. The input of a task is its stdin, which a
+/// terminal has in its place here; what a reducer read is not one object, and comes from the terminal.
+fn repeat(phase: &Phase, input: Option<&str>) -> String {
+    let mut words = vec!["mlogin".to_owned()];
+    for asset in phase.assets.iter().flatten() {
+        words.extend(["-s".to_owned(), quote(asset)]);
+    }
+    let numbers = [("--memory", phase.memory), ("--disk", phase.disk)];
+    for (option, number) in numbers {
+        if let Some(number) = number {
+            words.extend([option.to_owned(), number.to_string()]);
+        }
+    }
+    let texts = [("--init", &phase.init), ("--image", &phase.image)];
+    for (option, text) in texts {
+        if let Some(text) = text {
+            words.extend([option.to_owned(), quote(text)]);
+        }
+    }
+    let map = input.filter(|_| phase.kind == PhaseKind::Map);
+    let command = match map {
+        Some(_) => format!("exec < \"$MANTA_INPUT_FILE\"; {}", phase.exec),
+        None => phase.exec.clone(),
+    };
+    words.extend(["-c".to_owned(), quote(&command)]);
+    if let Some(input) = map {
+        words.push(quote(input));
+    }
+    words.join(" ")
+}
+
+/// A word that a shell takes as it is.
+fn quote(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{ErrorCode, Output, TaskError};
+    use crate::run::Run;
+
+    fn phase(kind: PhaseKind, exec: &str) -> Phase {
+        Phase {
+            kind,
+            exec: exec.to_owned(),
+            init: None,
+            assets: None,
+            count: None,
+            memory: None,
+            disk: None,
+            image: None,
+            uarg: None,
+        }
+    }
+
+    fn explained() -> Explained {
+        Explained {
+            id: JobId::random(),
+            definition: JobDefinition {
+                name: String::new(),
+                transient: false,
+                phases: vec![phase(PhaseKind::Map, "wc"), phase(PhaseKind::Reduce, "cat")],
+                options: None,
+            },
+        }
+    }
+
+    fn document(job: &Explained, commit: Commit) -> Value {
+        let lines = job.entry(Entry::Commit(commit), Timestamp::from_millis(10_000));
+        serde_json::from_str(&lines[0]).unwrap()
+    }
+
+    #[test]
+    fn times_add_up() {
+        let job = explained();
+        let work = Work::Item(7);
+        let commit = Commit {
+            work,
+            phase: 0,
+            attempts: 2,
+            outputs: vec![Output {
+                name: "/u/x".to_owned(),
+                reducer: None,
+                reference: false,
+            }],
+            failure: None,
+            run: Some(Box::new(Run {
+                queued: Timestamp::from_millis(1000),
+                wait_ms: 200,
+                run_ms: 3000,
+                node: "node".into(),
+                zone: "z1".to_owned(),
+                end: Some(CommandEnd {
+                    status: 0,
+                    cpu_ms: 5,
+                    peak_bytes: 6,
+                    core_dumped: false,
+                    out_of_memory: true,
+                    init: false,
+                }),
+                input: Some("/u/stor/a".to_owned()),
+                origin: None,
+            })),
+        };
+        let expected = json!({
+            "phase": 0, "state": "done", "attempts": 2, "outputs": 1,
+            "taskId": task_id(job.id, work, 2).to_string(),
+            "input": "/u/stor/a", "p0input": "/u/stor/a", "node": "node", "zone": "z1",
+            "timeQueued": "1970-01-01T00:00:01.000Z", "timeStarted": "1970-01-01T00:00:01.200Z",
+            "timeEnded": "1970-01-01T00:00:04.200Z", "timeCommitted": "1970-01-01T00:00:10.000Z",
+            "waitMs": 200, "runMs": 3000, "commitMs": 5800,
+            "exitCode": 0, "cpuMs": 5, "peakMemoryBytes": 6, "outOfMemory": true,
+            "repeat": "mlogin -c 'exec < \"$MANTA_INPUT_FILE\"; wc' /u/stor/a",
+        });
+        assert_eq!(document(&job, commit), expected);
+    }
+
+    #[test]
+    fn what_was_not_recorded_is_left_out() {
+        let job = explained();
+        let failure = |phase, input: Option<&str>| Failure {
+            phase,
+            error: TaskError::new(ErrorCode::ResourceNotFound, "no such object: \"/u/x\""),
+            input: input.map(str::to_owned),
+            origin: input.map(str::to_owned),
+            task: None,
+        };
+        let refused = Commit {
+            work: Work::Item(0),
+            phase: 0,
+            attempts: 0,
+            outputs: Vec::new(),
+            failure: Some(failure(0, Some("/u/x"))),
+            run: None,
+        };
+        let refused = document(&job, refused);
+        assert_eq!(refused["state"], "refused");
+        assert_eq!(refused["code"], "ResourceNotFoundError");
+        assert_eq!(
+            (&refused["input"], &refused["p0input"]),
+            (&json!("/u/x"), &json!("/u/x"))
+        );
+        assert!(refused.get("taskId").is_none() && refused.get("waitMs").is_none());
+        let old = Commit {
+            work: Work::Reducer { phase: 1, index: 3 },
+            phase: 1,
+            attempts: 1,
+            outputs: Vec::new(),
+            failure: None,
+            run: None,
+        };
+        let old = document(&job, old);
+        assert_eq!(
+            (&old["state"], &old["reducer"]),
+            (&json!("done"), &json!(3))
+        );
+        assert_eq!(old["repeat"], "mlogin -c cat");
+        assert!(old.get("input").is_none() && old.get("p0input").is_none());
+        let cancelled = Entry::Cancelled {
+            errors: vec![failure(0, Some("/u/x")), failure(1, None)],
+            tasks: 2,
+        };
+        let lines = job.entry(cancelled, Timestamp::from_millis(1));
+        assert_eq!(lines.len(), 2);
+        assert!(
+            lines
+                .iter()
+                .all(|line| line.contains("\"state\":\"cancelled\""))
+        );
+        assert!(
+            job.entry(Entry::Finished, Timestamp::from_millis(1))
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_command_line_survives_the_shell() {
+        let mut phase = phase(PhaseKind::Map, "grep -c \"it's\" | tr '\\n' x");
+        phase.assets = Some(vec!["/u/stor/a b".to_owned(), "/u/stor/c".to_owned()]);
+        phase.init = Some("echo $HOME".to_owned());
+        phase.image = Some(">=16.1".to_owned());
+        (phase.memory, phase.disk) = (Some(2048), Some(16));
+        let line = repeat(&phase, Some("/u/stor/-x; rm -rf ~"));
+        // The shell itself is asked for the words it sees.
+        let script = line.replacen("mlogin", "printf '%s\\n'", 1);
+        let shell = std::process::Command::new("/bin/sh")
+            .args(["-c", &script])
+            .output();
+        let words = String::from_utf8(shell.unwrap().stdout).unwrap();
+        let expected = [
+            "-s",
+            "/u/stor/a b",
+            "-s",
+            "/u/stor/c",
+            "--memory",
+            "2048",
+            "--disk",
+            "16",
+            "--init",
+            "echo $HOME",
+            "--image",
+            ">=16.1",
+            "-c",
+            "exec < \"$MANTA_INPUT_FILE\"; grep -c \"it's\" | tr '\\n' x",
+            "/u/stor/-x; rm -rf ~",
+        ];
+        assert_eq!(words.lines().collect::<Vec<_>>(), expected);
+        let words = |text: &str| quote(text);
+        assert_eq!(
+            (words(""), words("-x"), words("~x")),
+            ("''".into(), "'-x'".into(), "'~x'".into())
+        );
+    }
+}
