@@ -452,6 +452,8 @@ fn jobs_that_are_not_run() -> Result<()> {
         &["close", id],
         &["get"],
         &["addinputs"],
+        &["share"],
+        &["share", id, id],
     ] {
         let words: Vec<&str> = std::iter::once("mjob")
             .chain(words.iter().copied())

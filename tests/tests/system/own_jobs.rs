@@ -1,11 +1,16 @@
 //! `mjob`, where it does more than the command of the npm package.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tests::home::{outcome, outcome_with, run};
-use tests::{Launch, Store};
+use tests::{Launch, Store, wait_for};
 
 use crate::own_commands::shell;
+use crate::said::said;
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn store() -> Result<Store> {
     Launch::new().setting("jobs.zones = 2").start()
@@ -107,6 +112,98 @@ fn a_job_that_is_watched_has_a_bar_on_a_terminal_only() -> Result<()> {
     ensure!(piped.stderr.is_empty(), "{piped:?}");
     let job: Value = serde_json::from_slice(&piped.stdout)?;
     ensure!(job["id"] == id && job["state"] == "done", "{job}");
+    store.finish()
+}
+
+/// The same address and the same end as with the npm package, and a page that is safe to open.
+#[test]
+fn a_shared_job_is_a_page_in_which_nothing_runs() -> Result<()> {
+    let store = store()?;
+    let sh = |script: &str| run(&mut shell(&store, script));
+    let home = store.user()?;
+    std::fs::write(
+        store.scratch().join("README.md"),
+        "# Why\n\nSee <script>alert(1)</script> and [here](https://example.com/).\n",
+    )?;
+    sh("printf '<script>alert(2)</script>' | mput ~~/stor/in; \
+        printf 'x\\0y' | mput ~~/stor/binary; yes abcdefg | head -c 30000 | mput ~~/stor/long; \
+        printf '' | mput ~~/stor/empty; mput -f README.md '~~/stor/<script>alert(3)'")?;
+    let id = sh(
+        "mfind -t o ~~/stor | mjob create -q -w -n '<script>alert(4)</script>' \
+        -m 'cat; case $MANTA_INPUT_OBJECT in */binary) echo \"<script>alert(5)</script>\" >&2; exit 3;; esac' || true",
+    )?;
+    let id = id.trim();
+    let job = store.path(&format!("jobs/{id}/job.json"));
+    let mut client = store.client()?;
+    wait_for("the archive", PATIENCE, || {
+        Ok((client.get(&job)?.status == 200).then_some(()))
+    })?;
+
+    let url = sh(&format!("mjob share -r README.md {id}"))?;
+    let npm = said(
+        home.npm("mjob")?
+            .args(["share", id])
+            .env("NODE_NO_WARNINGS", "1"),
+    )?;
+    ensure!(
+        npm.code == Some(0) && npm.stdout == url,
+        "{npm:?} is not {url}"
+    );
+    let path = store.path(&format!("public/jobshares/{id}/index.html"));
+    ensure!(url.trim().ends_with(&path), "{url}");
+
+    // Ours is the later one again, and as anybody sees it.
+    sh(&format!("mjob share -r README.md {id}"))?;
+    let page = store.anonymous().get(&path)?.expect(200)?;
+    ensure!(
+        page.header("content-type") == Some("text/html; charset=utf-8"),
+        "{page:?}"
+    );
+    let html = page.text();
+    ensure!(!html.contains("<script"), "{html}");
+    for number in 1..=5 {
+        let shown = format!("&lt;script&gt;alert({number})");
+        ensure!(html.contains(&shown), "{shown} is not in {html}");
+    }
+    for words in [
+        "Content-Security-Policy",
+        "<h1>Why</h1>",
+        "<a href=\"https://example.com/\">here</a>",
+        "<th>tasks</th><td>5</td>",
+        "<th>took</th>",
+        "<th>run</th>",
+        "<td>failed</td>",
+        "Phase 0: map",
+        "UserTaskError: user command exited with code 3",
+        "not text",
+        "and so on",
+        "empty",
+    ] {
+        ensure!(html.contains(words), "{words} is not in {html}");
+    }
+    ensure!(html.len() < 100_000, "contents are cut: {}", html.len());
+    let printed = sh(&format!("mjob share -s -r README.md {id}"))?;
+    ensure!(printed.trim_end() == html, "the same on stdout");
+
+    let open = sh("mjob create --open -m cat </dev/null")?;
+    let open = open.trim();
+    for script in [
+        format!("mjob share {open}"),
+        format!("mjob cancel {open}; mjob watch {open} >&2; mjob share {open}"),
+        "mjob share b19e0925-4c85-4fe9-ab47-8cc9dcfec81a".to_owned(),
+        "mjob share".to_owned(),
+        format!("mjob share -r none {id}"),
+    ] {
+        let refused = outcome(&mut shell(&store, &script))?;
+        ensure!(
+            refused.status.code() == Some(1) && refused.stdout.is_empty(),
+            "{script}: {refused:?}"
+        );
+    }
+    for words in [&["share", open][..], &["share"]] {
+        let npm = said(home.npm("mjob")?.args(words))?;
+        ensure!(npm.code == Some(1), "{words:?}: {npm:?}");
+    }
     store.finish()
 }
 

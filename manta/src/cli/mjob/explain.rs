@@ -28,7 +28,7 @@ pub(super) struct Explain {
 /// A task as the server tells of it; what it does not know is missing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Task {
+pub(super) struct Task {
     phase: u64,
     state: String,
     attempts: u64,
@@ -106,6 +106,15 @@ const HEADS: [&str; COLUMNS] = [
     "INPUT",
 ];
 
+/// Which column that is. Outsiders are not told: the names of machines are nobody's business.
+const ZONE: usize = 10;
+
+/// What outsiders may see of a task.
+pub(super) fn public_heads() -> impl Iterator<Item = &'static str> {
+    let heads = HEADS.into_iter().enumerate();
+    heads.filter(|(at, _)| *at != ZONE).map(|(_, head)| head)
+}
+
 fn row(cells: &[impl AsRef<str>; COLUMNS]) -> String {
     let cells = cells.iter().zip(WIDTHS);
     let line: Vec<String> = cells
@@ -115,7 +124,7 @@ fn row(cells: &[impl AsRef<str>; COLUMNS]) -> String {
 }
 
 impl Task {
-    fn read(line: &str) -> Result<Task, Error> {
+    pub(super) fn read(line: &str) -> Result<Task, Error> {
         serde_json::from_str(line).map_err(|error| Error::Malformed(format!("a task: {error}")))
     }
 
@@ -172,6 +181,15 @@ impl Task {
         }
         remarks
     }
+
+    /// Its cells below [`public_heads`].
+    pub(super) fn public_cells(&self) -> Vec<String> {
+        let cells = self.cells().into_iter().enumerate();
+        cells
+            .filter(|(at, _)| *at != ZONE)
+            .map(|(_, cell)| cell)
+            .collect()
+    }
 }
 
 fn duration(millis: u64) -> String {
@@ -224,6 +242,9 @@ mod tests {
             (0, 1)
         );
         assert!(Task::read("[").is_err());
+        let (heads, cells) = (public_heads().collect::<Vec<_>>(), task.public_cells());
+        assert_eq!((heads.len(), cells.len()), (COLUMNS - 1, COLUMNS - 1));
+        assert!(!heads.contains(&"ZONE") && !cells.contains(&"n:z1".to_owned()));
         assert!(row(&HEADS).starts_with("PHASE TASK     STATE     TRIES WAIT     RUN "));
     }
 

@@ -7,6 +7,7 @@ mod explain;
 mod inputs;
 mod phases;
 mod report;
+mod share;
 mod wait;
 
 use clap::{Parser, Subcommand};
@@ -86,6 +87,11 @@ enum Subcommands {
     #[command(after_help = "Examples:
   mjob outputs 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53 | xargs mget")]
     Outputs(report::ManyJobs),
+    /// Make a page that shows what a job did
+    #[command(after_help = "Examples:
+  mjob share 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53
+  mjob share -s -r README.md 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53 > job.html")]
+    Share(share::Share),
     /// Wait for jobs to be done
     #[command(after_help = "Examples:
   mjob watch 71c2a5b3-5f0f-4c1e-9d3a-0d1c2e6a4b53")]
@@ -108,6 +114,7 @@ impl Command for Arguments {
             Subcommands::Inputs(arguments) => arguments.print_list(LiveList::Inputs).await,
             Subcommands::List(arguments) => arguments.run().await,
             Subcommands::Outputs(arguments) => arguments.print_list(LiveList::Outputs).await,
+            Subcommands::Share(arguments) => arguments.run().await,
             Subcommands::Watch(arguments) => arguments.watch().await,
         }
     }
