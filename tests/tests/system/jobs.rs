@@ -419,3 +419,38 @@ fn zones_leave_nothing_behind() -> Result<()> {
     ensure!(left.is_empty(), "left behind: {left:#?}");
     store.finish()
 }
+
+#[test]
+fn every_tool_works_in_a_zone() -> Result<()> {
+    let store = store()?;
+    let mut client = store.client()?;
+    let lines: String = (1..=10)
+        .map(|number| format!("{{\"n\": {number}}}\n"))
+        .collect();
+    let input = put(&mut client, &store, "lines", &lines)?;
+    let copy = store.path("stor/copy");
+    let phases = json!([
+        {"type": "map", "exec": format!("mtee {copy} | msplit -n 2 -j -i -e 'this.n % 2'")},
+        {"type": "reduce", "count": 2, "exec": "tr -dc '0-9\\n' | maggr -T %.1f sum,mean | mpipe"},
+        {"type": "map", "exec": "mcat $MANTA_INPUT_OBJECT"},
+    ]);
+    let (_, done) = Job::run(&mut client, &store, &phases, &[input], PATIENCE)?;
+    let mut contents = done.contents(&mut client)?;
+    contents.sort();
+    ensure!(contents == ["25.0,5.0\n", "30.0,6.0\n"], "{contents:?}");
+    let copied = client.get(&copy)?.expect(200)?.text();
+    ensure!(copied == lines, "{copied}");
+
+    let phases = json!([{"exec": "msplit -n 2 -e 'line.x.y'"}]);
+    let input = put(&mut client, &store, "line", "x\n")?;
+    let (_, done) = Job::run(&mut client, &store, &phases, &[input], PATIENCE)?;
+    let error = done.only_error("UserTaskError")?;
+    ensure!(
+        error["message"] == "user command exited with code 1",
+        "{error}"
+    );
+    let stderr = error["stderr"].as_str().context("what it said is kept")?;
+    let said = client.get(&url(stderr))?.expect(200)?.text();
+    ensure!(said.starts_with("msplit: TypeError: "), "{said}");
+    store.finish()
+}

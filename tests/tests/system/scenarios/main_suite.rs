@@ -201,6 +201,20 @@ fn jobMMRR() -> Result<()> {
         .run()
 }
 
+/// Numbers by `msplit` to three reducers, and their sums to one.
+#[test]
+fn jobMRRoutput() -> Result<()> {
+    let sum = "awk '{ sum += $1 } END { print sum }'";
+    map("seq 1 10 | msplit -n 3")
+        .then_reduce(sum)
+        .with("count", json!(3))
+        .then_reduce(sum)
+        .inputs(&["/%u/stor/obj1"])
+        .outputs(&["/%u/jobs/%j/stor/reduce.2.*"])
+        .contents(&["55\n"])
+        .run()
+}
+
 const INTERMEDIATE: &str = "/%u/jobs/%j/stor/reduce.2.*";
 
 #[test]
