@@ -85,6 +85,7 @@ impl Namespace for Router {
                     mtime: update.mtime,
                     headers: update.headers,
                     roles: update.roles,
+                    judged: update.condition.judged,
                 })
                 .await;
         }

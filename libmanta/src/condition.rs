@@ -48,6 +48,14 @@ impl Judged {
             },
         }
     }
+
+    /// Whether what is there is still what was judged, if anything was.
+    pub fn check(judged: Option<&Self>, current: Option<&Entry>) -> Result<(), PreconditionFailed> {
+        match judged {
+            Some(judged) if *judged != Self::of(current) => Err(PreconditionFailed::Judged),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A comma-separated list of entity tags, as sent.
@@ -100,11 +108,7 @@ impl Condition {
     /// anything else; a missing entry has the etag `""`, so that `If-Match: *` passes on a new name, and passes
     /// both dates.
     pub fn check(&self, current: Option<&Entry>) -> Result<(), PreconditionFailed> {
-        if let Some(judged) = &self.judged
-            && *judged != Judged::of(current)
-        {
-            return Err(PreconditionFailed::Judged);
-        }
+        Judged::check(self.judged.as_ref(), current)?;
         if current.is_some_and(Entry::is_directory) {
             return Ok(());
         }

@@ -15,7 +15,8 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::{
-    AccountId, Condition, Entry, ObjectId, ObjectKey, PreconditionFailed, StorageId, Timestamp,
+    AccountId, Condition, Entry, Judged, ObjectId, ObjectKey, PreconditionFailed, StorageId,
+    Timestamp,
 };
 
 /// Most entries in one directory. Source: rest-api.md section 2.5.
@@ -93,6 +94,8 @@ pub struct MakeDirectory {
     pub mtime: Timestamp,
     pub headers: Vec<(String, String)>,
     pub roles: Vec<Uuid>,
+    /// As in a [`Condition`].
+    pub judged: Option<Judged>,
 }
 
 #[derive(Clone, Debug)]

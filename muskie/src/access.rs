@@ -8,7 +8,8 @@
 use std::sync::Arc;
 
 use libmanta::mahi::{self, Conditions, Context, Denied, Held, Resource};
-use libmanta::{Account, Entry, Judged, ObjectKey, Timestamp};
+use libmanta::moray::{NamespaceError, PutObject, Replaced};
+use libmanta::{Account, Entry, Judged, ObjectKey, PreconditionFailed, Timestamp};
 use uuid::Uuid;
 
 use crate::errors::{Error, Result};
@@ -56,6 +57,14 @@ fn action(verb: Verb, operation: Operation, on_directory: bool) -> &'static str 
         (Verb::PutLink, _) => "putlink",
         (Verb::Options, _) => operation.name(),
     }
+}
+
+/// Who did not let an object be written.
+#[derive(Debug)]
+pub(crate) enum NotPut {
+    ByMoray(NamespaceError),
+    /// Those of whoever asks; or nobody could tell them. Certainly nothing was written.
+    ByRights(Error),
 }
 
 impl Request<'_> {
@@ -124,6 +133,31 @@ impl Request<'_> {
     /// What the rights in that tree depended on, for whoever changes something there: it must still be so then.
     pub(crate) fn judged(&self, owner: &Account, entry: Option<&Entry>) -> Option<Judged> {
         (!self.has_all_rights(owner)).then(|| Judged::of(entry))
+    }
+
+    /// Writes an object in that account's tree whose bytes are stored, which may have taken hours: where
+    /// something else is there by now than what `put` was judged on, it is judged again. Only the entry is
+    /// written again, never the bytes.
+    pub(crate) async fn put_judged(
+        &self,
+        owner: &Arc<Account>,
+        mut put: PutObject,
+    ) -> Result<Replaced, NotPut> {
+        let (moray, key) = (&self.server.moray, put.entry.key.clone());
+        for _ in 1..DECISIONS_MAX {
+            match moray.put_object(put.clone()).await {
+                Err(NamespaceError::Precondition(PreconditionFailed::Judged)) => {}
+                done => return done.map_err(NotPut::ByMoray),
+            }
+            let again = async {
+                let there = moray.lookup(&key).await?.entry;
+                self.check_entry_of(owner, "putobject", &key, there.as_ref(), true)
+                    .await?;
+                Ok(self.judged(owner, there.as_ref()))
+            };
+            put.condition.judged = again.await.map_err(NotPut::ByRights)?;
+        }
+        moray.put_object(put).await.map_err(NotPut::ByMoray)
     }
 
     /// Refuses with the error that the client sees.

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use httpsig::{Algorithm, Authorization, Fingerprint, ParseError};
-use libmanta::mahi::{ActingUser, OPERATOR_ROLE, Principal};
+use libmanta::mahi::{ActingUser, InvalidToken, OPERATOR_ROLE, Principal};
 use libmanta::{Account, Timestamp};
 
 use crate::errors::{Error, Result};
@@ -80,6 +80,16 @@ impl Credentials {
     /// Whether they say that the request is somebody's.
     pub(crate) fn claim_something(&self) -> bool {
         !matches!(self.proof, Proof::Nothing)
+    }
+
+    /// The same, unless it is by a token that only we can have made, were it no longer good.
+    pub(crate) fn may_be_guessed(&self, server: &Server) -> bool {
+        match &self.proof {
+            Proof::Token(token) => {
+                server.identity.open_token(token) == Err(InvalidToken::Malformed)
+            }
+            _ => self.claim_something(),
+        }
     }
 
     /// Reads headers and query, and checks the times in them. Nobody is looked up yet.

@@ -44,9 +44,9 @@ pub struct Multipart {
     pub orphan_age: Duration,
     /// How often the collector looks for uploads that ended.
     pub collect_interval: Duration,
-    /// Commits worked on at once; at least one. Each reads the parts that did not come in order.
+    /// Commits worked on at once, of one account a quarter of them; at least one. Each reads the parts that did not come in order.
     pub commits_max: usize,
-    /// How long a further one waits before it is told to come back.
+    /// How long a further one, or another one of the same upload, waits before it is told to come back.
     pub commit_wait: Duration,
 }
 
@@ -132,7 +132,7 @@ pub struct Config {
     /// How long requests in flight may go on after `shutdown`.
     pub shutdown_grace: Duration,
     pub multipart: Multipart,
-    /// Interactive sessions at once; more are told to come back.
+    /// Interactive sessions at once, on jobs of one account a quarter of them, but at least one; more are told to come back.
     pub sessions_max: usize,
     /// How long nothing may be said in a session before it ends.
     pub session_idle: Duration,

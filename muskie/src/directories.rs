@@ -20,6 +20,8 @@ pub(crate) async fn make(
     body: &mut RequestBody,
 ) -> Result<Reply> {
     let head = request.head;
+    // First, because the client decides how long it takes.
+    body.discard().await?;
     if target.parent == Parent::Object {
         return Err(Error::ParentNotDirectory {
             parent: head.path.parent().to_owned(),
@@ -27,8 +29,9 @@ pub(crate) async fn make(
     }
     let tags = roles::tags(request)?;
     stored_headers::check_lengths(&head.headers)?;
-    body.discard().await?;
     let make = MakeDirectory {
+        // Or an object that was put there meanwhile gives way on the rights to what was there before.
+        judged: request.judged(&request.owner, target.entry.as_ref()),
         key: target.key,
         mtime: request.server.clock.now(),
         headers: stored_headers::collect(&head.headers),

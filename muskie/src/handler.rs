@@ -172,21 +172,23 @@ async fn answer(
 }
 
 /// An address may not guess as often as it likes: one that failed too often is not even told that it has
-/// guessed right.
+/// guessed right. Nobody guesses a token of ours, so whatever becomes of one says nothing about the address:
+/// that of all jobs of a machine is the same.
 async fn authenticate(
     server: &Server,
     head: &Head,
     credentials: Credentials,
     class: Class,
 ) -> Result<Option<Somebody>> {
-    if credentials.claim_something() {
+    let guessed = credentials.may_be_guessed(server);
+    if guessed {
         server.throttling.may_try(head.client, class)?;
     }
     let somebody = auth::authenticate(server, head, credentials).await;
     match &somebody {
         // Whoever is blocked is who they say: a job of theirs asks from the address of all jobs.
         Ok(_) | Err(Error::AccountBlocked { .. }) => {}
-        Err(error) if error.answer().status.is_client_error() => {
+        Err(error) if guessed && error.answer().status.is_client_error() => {
             server.throttling.failed(head.client, class);
         }
         // Nobody could tell.

@@ -164,6 +164,7 @@ async fn create(request: &Request<'_>, body: &mut RequestBody) -> Result<Reply> 
                         mtime,
                         headers,
                         roles,
+                        judged: None,
                     };
                     let made = moray.make_directory(make).await;
                     made.map_err(|error| Error::from_namespace(error, "POST", path))

@@ -56,13 +56,15 @@ pub(crate) async fn attach(
     let reflector = &request.server.reflector;
     match end {
         "master" => {
-            let seat = reflector.seat_master(id).map_err(|no_seat| match no_seat {
-                NoSeat::Taken => Error::SessionTaken {
-                    path: request.path(),
-                },
-                NoSeat::Full | NoSeat::Closing => Error::ServiceUnavailable,
-            })?;
-            reflector.serve_master(seat, upgrade, jobs.clone(), owner);
+            let seat = reflector
+                .seat_master(id, owner)
+                .map_err(|no_seat| match no_seat {
+                    NoSeat::Taken => Error::SessionTaken {
+                        path: request.path(),
+                    },
+                    NoSeat::Full | NoSeat::Closing => Error::ServiceUnavailable,
+                })?;
+            reflector.serve_master(seat, upgrade, jobs.clone());
         }
         "slave" => {
             let seat = reflector.seat_slave(id).ok_or_else(not_found)?;

@@ -32,6 +32,26 @@ pub(crate) struct Request<'a> {
     pub(crate) role_tag: Option<String>,
 }
 
+/// The same on its own, for a change that goes on when the client is gone.
+pub(crate) struct OwnedRequest {
+    server: Arc<Server>,
+    head: Arc<Head>,
+    caller: Option<Caller>,
+    owner: Arc<Account>,
+}
+
+impl OwnedRequest {
+    pub(crate) fn get(&self) -> Request<'_> {
+        Request {
+            server: &self.server,
+            head: &self.head,
+            caller: self.caller.clone(),
+            owner: self.owner.clone(),
+            role_tag: None,
+        }
+    }
+}
+
 /// An entry that the caller may touch, and what was there a moment ago.
 pub(crate) struct Target {
     pub(crate) key: ObjectKey,
@@ -50,6 +70,16 @@ impl Target {
 }
 
 impl Request<'_> {
+    /// Without the role tags, which are settled by then.
+    pub(crate) fn to_owned(&self) -> OwnedRequest {
+        OwnedRequest {
+            server: self.server.clone(),
+            head: self.head.clone(),
+            caller: self.caller.clone(),
+            owner: self.owner.clone(),
+        }
+    }
+
     pub(crate) fn path(&self) -> String {
         self.head.path.as_str().to_owned()
     }

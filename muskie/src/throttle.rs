@@ -6,7 +6,8 @@
 //!
 //! A rate of `n` lets `n` requests through at once and then one every `n`th of a second, so whoever is
 //! refused need never wait longer than a second; only an address that fails many times at once owes for all of
-//! them, or it could guess as often as it has connections. What is kept is one point in time for each rate and
+//! them, though never for more than five seconds, or it could guess as often as it has connections. A token of
+//! ours is no guess: it neither spends that allowance nor needs it. What is kept is one point in time for each rate and
 //! asker, and no more askers than [`ASKERS_MAX`]: beyond that the rest share one allowance.
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,6 +27,9 @@ use crate::turnstile::{Turn, Turnstile};
 const ASKERS_MAX: usize = 8192;
 
 const SECOND_NANOS: u64 = 1_000_000_000;
+
+/// Longest that an address which failed is not looked at: others may have the same one.
+const DEBT_MAX_NANOS: u64 = 5 * SECOND_NANOS;
 
 /// What may be asked of a store. Zero is no limit. Changes take effect with the next request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -268,9 +272,10 @@ impl Meters {
 
     /// Takes what may not be there.
     fn owe(&mut self, rates: &Rates, class: Class, now: u64) {
-        self.requests = after(self.requests, rates.requests, now);
+        let most = now.saturating_add(DEBT_MAX_NANOS);
+        self.requests = after(self.requests, rates.requests, now).min(most);
         let of_class = self.of(class);
-        *of_class = after(*of_class, rates.of(class), now);
+        *of_class = after(*of_class, rates.of(class), now).min(most);
     }
 
     fn take(&mut self, rates: &Rates, class: Class, now: u64) -> bool {
@@ -446,12 +451,15 @@ mod tests {
         assert!((0..9).all(|_| rated.may_try(other, Class::Read, 0)));
         assert!(rated.take(Asker::address(guesser), None, Class::Read, 0));
         assert!(rated.may_try(guesser, Class::Read, SECOND_NANOS / 4));
-        // Many at once are paid for one by one.
-        for _ in 0..400 {
-            rated.failed(other, Class::Read, 0);
+        // Many at once are paid for one by one, up to a limit.
+        for (failures, seconds) in [(12, 3), (400, 5)] {
+            for _ in 0..failures {
+                rated.failed(other, Class::Read, 0);
+            }
+            let whole = seconds * SECOND_NANOS;
+            assert!(!rated.may_try(other, Class::Read, whole - SECOND_NANOS * 3 / 4 - 1));
+            assert!(rated.may_try(other, Class::Read, whole - SECOND_NANOS * 3 / 4));
         }
-        assert!(!rated.may_try(other, Class::Read, 99 * SECOND_NANOS));
-        assert!(rated.may_try(other, Class::Read, 100 * SECOND_NANOS));
         // Lifted while running.
         rated.failed(guesser, Class::Read, SECOND_NANOS);
         rated.settings = Arc::default();

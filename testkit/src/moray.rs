@@ -79,6 +79,7 @@ pub fn mkdir(key: ObjectKey) -> MakeDirectory {
         mtime: Timestamp::from_millis(2_000),
         headers: Vec::new(),
         roles: Vec::new(),
+        judged: None,
     }
 }
 

@@ -251,6 +251,7 @@ impl Store {
                 mtime: self.clock.now(),
                 headers: Vec::new(),
                 roles: roles.clone(),
+                judged: None,
             };
             self.router.make_directory(make).await.unwrap();
         }

@@ -27,7 +27,7 @@ const WAIT_PERIOD: Duration = Duration::from_secs(2);
 const WAIT: &str = r#"medusa:{"type":"wait"}"#;
 const LINK_UP: &str = r#"medusa:{"type":"linkup"}"#;
 
-/// A master whose job has ended may stay for as many periods: clients look for themselves every five seconds
+/// A session whose job has ended may stay for as many periods: clients look for themselves every five seconds
 /// why it has, and can say it better than we.
 const PERIODS_AFTER_JOB: u32 = 8;
 
@@ -41,8 +41,9 @@ pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// The sessions of this process.
 pub(crate) struct Reflector {
-    seats: Arc<Mutex<HashMap<JobId, Seat>>>,
+    seats: Arc<Mutex<HashMap<JobId, Session>>>,
     sessions_max: usize,
+    per_account_max: usize,
     idle: Duration,
     tasks: TaskTracker,
     closing: CancellationToken,
@@ -54,6 +55,11 @@ impl fmt::Debug for Reflector {
             .field("tasks", &self.tasks.len())
             .finish_non_exhaustive()
     }
+}
+
+struct Session {
+    owner: AccountId,
+    seat: Seat,
 }
 
 /// How a session stands, seen from a slave that comes.
@@ -68,7 +74,7 @@ enum Seat {
 pub(crate) enum NoSeat {
     /// The session has one.
     Taken,
-    /// There are as many sessions as may be.
+    /// There are as many sessions as may be, of the account or of all.
     Full,
     Closing,
 }
@@ -76,7 +82,8 @@ pub(crate) enum NoSeat {
 /// A master's place; the session ends when it is dropped.
 pub(crate) struct MasterSeat {
     job: JobId,
-    seats: Arc<Mutex<HashMap<JobId, Seat>>>,
+    owner: AccountId,
+    seats: Arc<Mutex<HashMap<JobId, Session>>>,
     slave: oneshot::Receiver<Socket>,
 }
 
@@ -88,18 +95,21 @@ impl Reflector {
         Self {
             seats: Arc::default(),
             sessions_max,
+            per_account_max: (sessions_max / 4).max(1),
             idle,
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         }
     }
 
-    pub(crate) fn seat_master(&self, job: JobId) -> Result<MasterSeat, NoSeat> {
+    /// `owner` is that of the job.
+    pub(crate) fn seat_master(&self, job: JobId, owner: AccountId) -> Result<MasterSeat, NoSeat> {
         if self.closing.is_cancelled() {
             return Err(NoSeat::Closing);
         }
         let mut seats = lock(&self.seats);
-        let full = seats.len() >= self.sessions_max;
+        let own = seats.values().filter(|seat| seat.owner == owner).count();
+        let full = seats.len() >= self.sessions_max || own >= self.per_account_max;
         let Entry::Vacant(vacant) = seats.entry(job) else {
             return Err(NoSeat::Taken);
         };
@@ -107,9 +117,11 @@ impl Reflector {
             return Err(NoSeat::Full);
         }
         let (tell, slave) = oneshot::channel();
-        vacant.insert(Seat::Waiting(tell));
+        let seat = Seat::Waiting(tell);
+        vacant.insert(Session { owner, seat });
         Ok(MasterSeat {
             job,
+            owner,
             seats: Arc::clone(&self.seats),
             slave,
         })
@@ -118,7 +130,7 @@ impl Reflector {
     /// `None` unless a master waits.
     pub(crate) fn seat_slave(&self, job: JobId) -> Option<SlaveSeat> {
         let mut seats = lock(&self.seats);
-        let seat = seats.get_mut(&job)?;
+        let seat = &mut seats.get_mut(&job)?.seat;
         match std::mem::replace(seat, Seat::Taken) {
             Seat::Waiting(tell) => Some(SlaveSeat(tell)),
             Seat::Taken => None,
@@ -131,7 +143,6 @@ impl Reflector {
         mut seat: MasterSeat,
         upgrade: OnUpgrade,
         jobs: Arc<dyn Jobs>,
-        owner: AccountId,
     ) {
         let (idle, closing) = (self.idle, self.closing.clone());
         self.tasks.spawn(async move {
@@ -139,7 +150,7 @@ impl Reflector {
                 return;
             };
             let slave = tokio::select! {
-                slave = seat.wait_for_slave(&mut master, jobs.as_ref(), owner) => slave,
+                slave = seat.wait_for_slave(&mut master, jobs.as_ref()) => slave,
                 () = closing.cancelled() => Err(Farewell::closing()),
             };
             let mut slave = match slave {
@@ -150,7 +161,8 @@ impl Reflector {
             for end in [&mut master, &mut slave] {
                 let _ = end.send(Message::text(LINK_UP)).await;
             }
-            relay::join(master, slave, idle, closing).await;
+            let over = seat.until_job_is_over(jobs.as_ref());
+            relay::join(master, slave, idle, over, closing).await;
         });
     }
 
@@ -184,10 +196,9 @@ impl MasterSeat {
         &mut self,
         master: &mut Socket,
         jobs: &dyn Jobs,
-        owner: AccountId,
     ) -> Result<Socket, Farewell> {
         let mut ticks = tokio::time::interval(WAIT_PERIOD);
-        let mut periods_after_job = 0;
+        let mut over = std::pin::pin!(until_over(jobs, self.owner, self.job));
         loop {
             tokio::select! {
                 slave = &mut self.slave => match slave {
@@ -204,13 +215,8 @@ impl MasterSeat {
                     if master.send(Message::text(WAIT)).await.is_err() {
                         return Err(Farewell::away("the connection ended"));
                     }
-                    if is_over(jobs, owner, self.job).await {
-                        periods_after_job += 1;
-                    }
-                    if periods_after_job > PERIODS_AFTER_JOB {
-                        return Err(Farewell::away("the job has ended"));
-                    }
                 }
+                () = &mut over => return Err(Farewell::job_over()),
             }
         }
     }
@@ -218,7 +224,12 @@ impl MasterSeat {
     fn wait_again(&mut self) {
         let (tell, slave) = oneshot::channel();
         self.slave = slave;
-        lock(&self.seats).insert(self.job, Seat::Waiting(tell));
+        let (owner, seat) = (self.owner, Seat::Waiting(tell));
+        lock(&self.seats).insert(self.job, Session { owner, seat });
+    }
+
+    async fn until_job_is_over(&self, jobs: &dyn Jobs) {
+        until_over(jobs, self.owner, self.job).await;
     }
 }
 
@@ -228,11 +239,23 @@ impl Drop for MasterSeat {
     }
 }
 
+/// Until the job has been over for a while.
+async fn until_over(jobs: &dyn Jobs, owner: AccountId, id: JobId) {
+    let mut ticks = tokio::time::interval(WAIT_PERIOD);
+    let mut periods_after_job = 0;
+    while periods_after_job <= PERIODS_AFTER_JOB {
+        ticks.tick().await;
+        if is_over(jobs, owner, id).await {
+            periods_after_job += 1;
+        }
+    }
+}
+
 async fn is_over(jobs: &dyn Jobs, owner: AccountId, id: JobId) -> bool {
     match jobs.status(owner, id).await {
         Ok(status) => status.state == JobState::Done,
         Err(JobError::NotFound) => true,
-        // Nobody can tell; the master goes on waiting.
+        // Nobody can tell; the session goes on.
         Err(JobError::InvalidState { .. } | JobError::Unavailable { .. }) => false,
     }
 }
@@ -256,7 +279,9 @@ async fn websocket(upgrade: OnUpgrade) -> Option<Socket> {
     Some(WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await)
 }
 
-fn lock(seats: &Mutex<HashMap<JobId, Seat>>) -> std::sync::MutexGuard<'_, HashMap<JobId, Seat>> {
+fn lock(
+    seats: &Mutex<HashMap<JobId, Session>>,
+) -> std::sync::MutexGuard<'_, HashMap<JobId, Session>> {
     seats.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -268,9 +293,10 @@ mod tests {
     fn a_session_has_one_of_each_and_ends_with_its_master() {
         let reflector = Reflector::new(2, Duration::from_secs(1));
         let (job, other) = (JobId::random(), JobId::random());
+        let [alice, bob, jill] = [(); 3].map(|()| AccountId::random());
         assert!(reflector.seat_slave(job).is_none());
-        let mut master = reflector.seat_master(job).ok().unwrap();
-        assert_eq!(reflector.seat_master(job).err(), Some(NoSeat::Taken));
+        let mut master = reflector.seat_master(job, alice).ok().unwrap();
+        assert_eq!(reflector.seat_master(job, alice).err(), Some(NoSeat::Taken));
         let slave = reflector.seat_slave(job).unwrap();
         assert!(reflector.seat_slave(job).is_none());
         // That one never came.
@@ -278,16 +304,32 @@ mod tests {
         assert!(master.slave.try_recv().is_err());
         master.wait_again();
         assert!(reflector.seat_slave(job).is_some());
-        let second = reflector.seat_master(other).ok().unwrap();
+        let second = reflector.seat_master(other, bob).ok().unwrap();
         assert_eq!(
-            reflector.seat_master(JobId::random()).err(),
+            reflector.seat_master(JobId::random(), jill).err(),
             Some(NoSeat::Full)
         );
         drop(second);
         drop(master);
         assert!(reflector.seat_slave(job).is_none());
-        assert!(reflector.seat_master(job).is_ok());
+        assert!(reflector.seat_master(job, alice).is_ok());
         reflector.close();
-        assert_eq!(reflector.seat_master(other).err(), Some(NoSeat::Closing));
+        assert_eq!(
+            reflector.seat_master(other, bob).err(),
+            Some(NoSeat::Closing)
+        );
+    }
+
+    #[test]
+    fn an_account_has_its_share_and_others_the_rest() {
+        let reflector = Reflector::new(8, Duration::from_secs(1));
+        let [alice, bob] = [(); 2].map(|()| AccountId::random());
+        let seat = |owner| reflector.seat_master(JobId::random(), owner);
+        let hers = [seat(alice), seat(alice)];
+        assert!(hers.iter().all(Result::is_ok));
+        assert_eq!(seat(alice).err(), Some(NoSeat::Full));
+        assert!(seat(bob).is_ok());
+        drop(hers);
+        assert!(seat(alice).is_ok());
     }
 }

@@ -33,6 +33,10 @@ impl Farewell {
         }
     }
 
+    pub(super) fn job_over() -> Self {
+        Self::away("the job has ended")
+    }
+
     pub(super) fn closing() -> Self {
         Self::away("the server is shutting down")
     }
@@ -77,12 +81,13 @@ enum Ended {
     Undeliverable,
 }
 
-/// Passes messages on until an end leaves, nothing has passed for `idle`, or `closing` is cancelled. Then both
-/// are told, as far as they still hear.
+/// Passes messages on until an end leaves, nothing has passed for `idle`, the job is `over`, or `closing` is
+/// cancelled. Then both are told, as far as they still hear.
 pub(super) async fn join(
     master: Socket,
     slave: Socket,
     idle: Duration,
+    over: impl Future<Output = ()>,
     closing: CancellationToken,
 ) {
     let heard = Heard::now();
@@ -96,6 +101,7 @@ pub(super) async fn join(
             (to_master, to_slave)
         }
         () = heard.nothing_for(idle) => both(&Farewell::away("nothing was said for too long")),
+        () = over => both(&Farewell::job_over()),
         () = closing.cancelled() => both(&Farewell::closing()),
     };
     let part_from = async |sink, stream: SplitStream<Socket>, farewell| {

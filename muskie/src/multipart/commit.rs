@@ -12,7 +12,8 @@ use http::header::{CONTENT_LENGTH, LOCATION};
 use libmanta::mako::{Shark, SharkError};
 use libmanta::moray::{Lookup, NamespaceError, Parent, PutObject, Replaced, Write};
 use libmanta::{
-    AREAS, Account, Condition, Entry, EntryKind, Object, ObjectId, ObjectKey, StorageId,
+    AREAS, Account, Condition, Entry, EntryKind, Judged, Object, ObjectId, ObjectKey,
+    PreconditionFailed, StorageId,
 };
 
 use super::document;
@@ -23,6 +24,7 @@ use super::part_list::{self, Part};
 use super::records::{PartsSummary, State, Upload, Verdict};
 use super::state::find;
 use super::upload_id::UploadId;
+use crate::access::NotPut;
 use crate::content_disposition;
 use crate::content_type;
 use crate::copies::ObjectReader;
@@ -35,7 +37,7 @@ use crate::reply::Reply;
 use crate::request_body::RequestBody;
 use crate::roles;
 use crate::server::Server;
-use crate::storage::Request;
+use crate::storage::{OwnedRequest, Request};
 use crate::stored_headers;
 
 /// Longest document. Source: rest-api.md section 5.6.
@@ -51,17 +53,18 @@ pub(crate) async fn handle(
 ) -> Result<Reply> {
     let server = request.server;
     let seen = find(request, id).await?;
-    let roles = check_target(request, &seen.upload, exchange).await?;
+    let allowed = check_target(request, &seen.upload, exchange).await?;
     let text = body.collect(BODY_BYTES_MAX).await?;
     let etags = document::etags(&text, id, server.config.parts_max())?;
     let object_path = seen.upload.object_path.clone();
     let commit = Commit {
         server: server.clone(),
+        request: request.to_owned(),
         id,
         directory: seen.directory,
         summary: part_list::summary(&etags),
         etags,
-        roles,
+        allowed,
     };
     let done = match commit.settled(&seen.upload.state)? {
         Some(done) => done,
@@ -89,12 +92,21 @@ pub(crate) async fn handle(
     Ok(reply)
 }
 
-/// Whether there can be an object where the upload wants one, and the roles it is to be tagged with.
+/// What was found out before the commit began.
+struct Allowed {
+    /// Whose tree the target lies in.
+    owner: Arc<Account>,
+    judged: Option<Judged>,
+    /// To tag the object with.
+    roles: Vec<uuid::Uuid>,
+}
+
+/// Whether there can be an object where the upload wants one, and whether the caller may have it.
 async fn check_target(
     request: &Request<'_>,
     upload: &Upload,
     exchange: &mut Exchange,
-) -> Result<Vec<uuid::Uuid>> {
+) -> Result<Allowed> {
     let server = request.server;
     let key = &upload.object_key;
     let path = RequestPath::clean(&upload.object_path);
@@ -120,7 +132,11 @@ async fn check_target(
         return Err(no_parent());
     }
     match parent {
-        Parent::Directory => Ok(roles),
+        Parent::Directory => Ok(Allowed {
+            judged: request.judged(&owner, entry.as_ref()),
+            owner,
+            roles,
+        }),
         Parent::Missing => Err(no_parent()),
         Parent::Object => Err(Error::ParentNotDirectory {
             parent: path.parent().to_owned(),
@@ -139,11 +155,12 @@ fn role_tags(owner: &Account, upload: &Upload) -> Result<Vec<uuid::Uuid>> {
 /// A commit that was asked for.
 struct Commit {
     server: Arc<Server>,
+    request: OwnedRequest,
     id: UploadId,
     directory: ObjectKey,
     etags: Vec<String>,
     summary: PartsSummary,
-    roles: Vec<uuid::Uuid>,
+    allowed: Allowed,
 }
 
 /// A commit that is done, now or some time ago.
@@ -256,7 +273,7 @@ impl Commit {
         let made = server.unless_killed(assembling).await?;
         let md5 = STANDARD.encode(md5);
         let also = ledger::commits(seen, self.summary.clone(), md5.clone(), etag);
-        match put(server, entry, also).await {
+        match self.put(entry, also).await {
             Ok(replaced) => {
                 let verdict = Verdict::Committed {
                     parts: self.summary.clone(),
@@ -271,19 +288,50 @@ impl Commit {
                     replaced: Some(replaced),
                 }))
             }
-            Err(NamespaceError::AlsoConflict) => {
+            Err(NotPut::ByMoray(NamespaceError::AlsoConflict)) => {
                 made.discard().await;
                 Ok(None)
             }
             // Whether the entry is there is unknown: the bytes stay, and the sweep finds out.
-            Err(NamespaceError::Moray(error)) => Err(error.into()),
-            Err(error) => {
+            Err(NotPut::ByMoray(NamespaceError::Moray(error))) => Err(error.into()),
+            // The client may try again.
+            Err(NotPut::ByMoray(NamespaceError::Precondition(PreconditionFailed::Judged))) => {
+                made.discard().await;
+                Err(Error::ServiceUnavailable)
+            }
+            Err(NotPut::ByRights(error)) => {
+                made.discard().await;
+                // What is in the way may be what this very upload has become.
+                let outcome = ledger::outcome(moray, &seen.upload).await?;
+                if !matches!(outcome, Some((Verdict::Pending, _))) {
+                    return Ok(None);
+                }
+                if error.answer().status.is_client_error() {
+                    self.refused(seen).await?;
+                }
+                Err(error)
+            }
+            Err(NotPut::ByMoray(error)) => {
                 made.discard().await;
                 self.refused(seen).await?;
                 let path = RequestPath::clean(&seen.upload.object_path);
                 Err(Error::from_namespace(error, "POST", &path))
             }
         }
+    }
+
+    async fn put(&self, entry: Entry, also: Write) -> Result<Replaced, NotPut> {
+        let put = PutObject {
+            entry,
+            condition: Condition {
+                judged: self.allowed.judged.clone(),
+                ..Condition::default()
+            },
+            directory_entries_max: self.server.config.directory_entries_max,
+            also: Some(also),
+        };
+        let request = self.request.get();
+        request.put_judged(&self.allowed.owner, put).await
     }
 
     /// The outcome is collected last, so the upload has ended, or is gone.
@@ -340,7 +388,7 @@ impl Commit {
             key: upload.object_key.clone(),
             mtime: self.server.clock.now(),
             headers: kept,
-            roles: self.roles.clone(),
+            roles: self.allowed.roles.clone(),
             kind: EntryKind::Object(Object {
                 object_id,
                 size_bytes,
@@ -358,20 +406,6 @@ impl Commit {
             }),
         })
     }
-}
-
-async fn put(
-    server: &Server,
-    entry: Entry,
-    also: Write,
-) -> std::result::Result<Replaced, NamespaceError> {
-    let put = PutObject {
-        entry,
-        condition: Condition::default(),
-        directory_entries_max: server.config.directory_entries_max,
-        also: Some(also),
-    };
-    server.moray.put_object(put).await
 }
 
 /// Of all parts, of which only those behind the chain are read.

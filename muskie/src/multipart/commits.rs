@@ -5,26 +5,30 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::hash::Hash;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use libmanta::ObjectKey;
+use libmanta::{AccountId, ObjectKey};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Multipart;
 use crate::errors::{Error, Result};
 
-/// Uploads by their directories, each with a single permit; only those that somebody commits or waits for.
-type Uploads = Mutex<HashMap<ObjectKey, Arc<Semaphore>>>;
+/// Permits by what they are for; only for what somebody has one of, or waits for one.
+type Permits<K> = Mutex<HashMap<K, Arc<Semaphore>>>;
 
 #[derive(Debug)]
 pub(crate) struct Commits {
     places: Arc<Semaphore>,
     places_max: usize,
-    /// Longest wait for a place.
+    per_account_max: usize,
+    /// Longest wait for all that a commit needs.
     wait: Duration,
-    uploads: Arc<Uploads>,
+    /// By their directories, a single one each.
+    uploads: Arc<Permits<ObjectKey>>,
+    accounts: Arc<Permits<AccountId>>,
     waiting: AtomicUsize,
 }
 
@@ -32,24 +36,46 @@ pub(crate) struct Commits {
 #[derive(Debug)]
 pub(crate) struct Leave {
     _place: OwnedSemaphorePermit,
+    _share: OwnedSemaphorePermit,
+    _account: Interest<AccountId>,
     _turn: OwnedSemaphorePermit,
-    _interest: Interest,
+    _upload: Interest<ObjectKey>,
 }
 
-/// Somebody commits the upload, or waits to.
+/// Somebody has a permit, or waits for one.
 #[derive(Debug)]
-struct Interest {
-    uploads: Arc<Uploads>,
-    directory: ObjectKey,
-    turn: Arc<Semaphore>,
+struct Interest<K: Eq + Hash> {
+    permits: Arc<Permits<K>>,
+    key: K,
+    semaphore: Arc<Semaphore>,
 }
 
-impl Drop for Interest {
+impl<K: Clone + Eq + Hash> Interest<K> {
+    fn new(permits: &Arc<Permits<K>>, key: K, count: usize) -> Self {
+        let semaphore = lock(permits)
+            .entry(key.clone())
+            .or_insert_with(|| Arc::new(Semaphore::new(count)))
+            .clone();
+        Self {
+            permits: permits.clone(),
+            key,
+            semaphore,
+        }
+    }
+}
+
+impl<K: Eq + Hash> Interest<K> {
+    async fn permit(&self) -> Result<OwnedSemaphorePermit> {
+        acquire(&self.semaphore).await
+    }
+}
+
+impl<K: Eq + Hash> Drop for Interest<K> {
     fn drop(&mut self) {
-        let mut uploads = lock(&self.uploads);
+        let mut permits = lock(&self.permits);
         // Ours and the map's: more are made only under the lock.
-        if Arc::strong_count(&self.turn) <= 2 {
-            uploads.remove(&self.directory);
+        if Arc::strong_count(&self.semaphore) <= 2 {
+            permits.remove(&self.key);
         }
     }
 }
@@ -76,25 +102,34 @@ impl Commits {
         Self {
             places: Arc::new(Semaphore::new(places_max)),
             places_max,
+            per_account_max: (places_max / 4).max(1),
             wait: config.commit_wait,
             uploads: Arc::default(),
+            accounts: Arc::default(),
             waiting: AtomicUsize::new(0),
         }
     }
 
     /// Waits until nobody here commits this upload; whoever comes after somebody mostly finds it done. Then
-    /// waits for a place, `Throttled` if there is none in time. Cancel-safe.
+    /// waits until its account has less than its share of the places, and for a place. `Throttled` if not all
+    /// of that comes in time. Cancel-safe.
     pub(crate) async fn enter(&self, directory: &ObjectKey) -> Result<Leave> {
-        let interest = self.interest(directory);
+        let entered = tokio::time::timeout(self.wait, self.wait_for_all(directory)).await;
+        entered.map_err(|_| Error::Throttled)?
+    }
+
+    async fn wait_for_all(&self, directory: &ObjectKey) -> Result<Leave> {
+        let upload = Interest::new(&self.uploads, directory.clone(), 1);
         let _waiting = Waiting::new(&self.waiting);
-        let turn = interest.turn.clone().acquire_owned().await;
-        let turn = turn.map_err(|_| Error::Internal)?;
-        let place = tokio::time::timeout(self.wait, self.places.clone().acquire_owned()).await;
-        let place = place.map_err(|_| Error::Throttled)?;
+        let turn = upload.permit().await?;
+        let account = Interest::new(&self.accounts, directory.owner(), self.per_account_max);
+        let share = account.permit().await?;
         Ok(Leave {
-            _place: place.map_err(|_| Error::Internal)?,
+            _place: acquire(&self.places).await?,
+            _share: share,
+            _account: account,
             _turn: turn,
-            _interest: interest,
+            _upload: upload,
         })
     }
 
@@ -112,24 +147,17 @@ impl Commits {
             let _ = writeln!(out, "# TYPE {name} gauge\n{name} {value}");
         }
     }
-
-    fn interest(&self, directory: &ObjectKey) -> Interest {
-        let mut uploads = lock(&self.uploads);
-        let turn = uploads
-            .entry(directory.clone())
-            .or_insert_with(|| Arc::new(Semaphore::new(1)))
-            .clone();
-        Interest {
-            uploads: self.uploads.clone(),
-            directory: directory.clone(),
-            turn,
-        }
-    }
 }
 
-fn lock(uploads: &Uploads) -> MutexGuard<'_, HashMap<ObjectKey, Arc<Semaphore>>> {
+async fn acquire(semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
+    // Nobody closes it.
+    let permit = semaphore.clone().acquire_owned().await;
+    permit.map_err(|_| Error::Internal)
+}
+
+fn lock<K>(permits: &Permits<K>) -> MutexGuard<'_, HashMap<K, Arc<Semaphore>>> {
     // Nothing panics while it is held.
-    uploads.lock().unwrap_or_else(PoisonError::into_inner)
+    permits.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -187,5 +215,34 @@ mod tests {
         drop(first);
         drop(commits.enter(&other).await.unwrap());
         assert!(lock(&commits.uploads).is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_waits_too_long_for_another_commit_of_the_upload_is_sent_away() {
+        let commits = commits(9, Duration::from_millis(1));
+        let one = upload("1");
+        let first = commits.enter(&one).await.unwrap();
+        let second = tokio::time::timeout(Duration::from_secs(60), commits.enter(&one)).await;
+        let refused = second.expect("waits for as long as the other takes");
+        assert_eq!(refused.unwrap_err(), Error::Throttled);
+        drop(first);
+        drop(commits.enter(&one).await.unwrap());
+        assert!(lock(&commits.uploads).is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_account_has_its_share_and_others_the_rest() {
+        let commits = commits(8, Duration::from_millis(1));
+        let alice = AccountId::random();
+        let of_alice = |name| ObjectKey::new(alice, ["uploads", "1", name]).unwrap();
+        let first = commits.enter(&of_alice("1")).await.unwrap();
+        let second = commits.enter(&of_alice("2")).await.unwrap();
+        let third = commits.enter(&of_alice("3")).await;
+        assert_eq!(third.unwrap_err(), Error::Throttled);
+        drop(commits.enter(&upload("1")).await.unwrap());
+        drop(first);
+        drop(commits.enter(&of_alice("3")).await.unwrap());
+        drop(second);
+        assert!(lock(&commits.accounts).is_empty() && lock(&commits.uploads).is_empty());
     }
 }

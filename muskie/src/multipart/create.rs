@@ -100,6 +100,7 @@ async fn make(server: &Server, upload: Upload, directories: [ObjectKey; 2]) -> R
             mtime: server.clock.now(),
             headers: Vec::new(),
             roles: Vec::new(),
+            judged: None,
         };
         let made = moray.make_directory(make).await;
         made.map_err(Making::Namespace)?;

@@ -12,11 +12,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::HeaderName;
-use libmanta::moray::{Parent, PutObject, Replaced};
-use libmanta::{AccountId, Condition, Entry, EntryKind, Object, ObjectId};
+use libmanta::moray::{NamespaceError, Parent, PutObject, Replaced};
+use libmanta::{AccountId, Condition, Entry, EntryKind, Object, ObjectId, PreconditionFailed};
 use md5::{Digest as _, Md5};
 use uuid::Uuid;
 
+use crate::access::NotPut;
 use crate::conditions;
 use crate::content_disposition;
 use crate::content_type;
@@ -29,7 +30,7 @@ use crate::reply::{Reply, base64_value};
 use crate::request_body::RequestBody;
 use crate::roles;
 use crate::server::Server;
-use crate::storage::{Request, Target};
+use crate::storage::{OwnedRequest, Request, Target};
 use crate::stored_headers;
 
 pub(crate) static COMPUTED_MD5: HeaderName = HeaderName::from_static("computed-md5");
@@ -52,10 +53,11 @@ pub(crate) async fn handle(
     check_place(request, &target)?;
     let tags = roles::tags(request)?;
     stored_headers::check_lengths(&head.headers)?;
-    let condition = conditions::parse(&head.headers);
+    let mut condition = conditions::parse(&head.headers);
     condition
         .check(target.entry.as_ref())
         .map_err(Error::Precondition)?;
+    condition.judged = request.judged(&request.owner, target.entry.as_ref());
 
     let object_id = server.moray.new_object_id(&target.key);
     exchange.object_id = Some(object_id);
@@ -67,8 +69,7 @@ pub(crate) async fn handle(
     let computed_md5 = base64_value(&upload.md5);
     let replaced = server
         .to_the_end(commit(
-            server.clone(),
-            head.clone(),
+            request.to_owned(),
             upload.replicas,
             entry,
             condition,
@@ -327,14 +328,15 @@ fn entry(
 
 /// Bytes first, then the entry: the other way round a crash in between would leave a name without bytes.
 async fn commit(
-    server: Arc<Server>,
-    head: Arc<Head>,
+    request: OwnedRequest,
     replicas: Option<Replicas>,
     entry: Entry,
     condition: Condition,
 ) -> Result<Replaced> {
+    let request = request.get();
+    let server = request.server;
     let written = match replicas {
-        Some(replicas) => Some(replicas.commit(&server).await?),
+        Some(replicas) => Some(replicas.commit(server).await?),
         None => None,
     };
     let directory_entries_max = server.config.directory_entries_max;
@@ -344,18 +346,23 @@ async fn commit(
         directory_entries_max,
         also: None,
     };
-    match server.moray.put_object(put).await {
-        Ok(replaced) => Ok(replaced),
-        Err(error) => {
-            // When the shard does not know whether the entry is there, the bytes must stay: the sweep
-            // finds out.
-            let refused = !matches!(error, libmanta::moray::NamespaceError::Moray(_));
-            if let Some(written) = written
-                && refused
-            {
-                written.discard().await;
-            }
-            Err(Error::from_namespace(error, "PUT", &head.path))
-        }
+    let not_put = match request.put_judged(&request.owner, put).await {
+        Ok(replaced) => return Ok(replaced),
+        Err(not_put) => not_put,
+    };
+    // When the shard does not know whether the entry is there, the bytes must stay: the sweep finds out.
+    let refused = !matches!(not_put, NotPut::ByMoray(NamespaceError::Moray(_)));
+    if let Some(written) = written
+        && refused
+    {
+        written.discard().await;
     }
+    Err(match not_put {
+        NotPut::ByRights(error) => error,
+        // Not to be decided again from the beginning: the body is gone.
+        NotPut::ByMoray(NamespaceError::Precondition(PreconditionFailed::Judged)) => {
+            Error::ServiceUnavailable
+        }
+        NotPut::ByMoray(error) => Error::from_namespace(error, "PUT", &request.head.path),
+    })
 }

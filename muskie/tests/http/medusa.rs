@@ -235,6 +235,18 @@ async fn a_session_that_rests_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_when_its_job_has() {
+    // Longer than it may stay then.
+    let store = start_with(|config| config.session_idle = PATIENCE).await;
+    let (job, mut master, mut slave) = linked(&store).await;
+    store.jobs.finish(id(&job));
+    let over = (CloseCode::Away, "the job has ended".to_owned());
+    let (master, slave) = tokio::join!(farewell(&mut master), farewell(&mut slave));
+    assert_eq!((&master, &slave), (&over, &over));
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_outlasts_the_patience_for_requests() {
     let store = start_with(|config| {
         config.idle = Duration::from_millis(50);

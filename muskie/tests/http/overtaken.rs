@@ -2,11 +2,15 @@
 //! again on what there is.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
 
 use crate::client::{Request, Response};
 use crate::rights::jo;
 use crate::store::{Door, Store, User, start_between};
 use crate::stumbling::{Stumble, StumblingMoray};
+use crate::upload::Upload;
 
 const SOURCE: &str = "/alice/stor/shared/s";
 const TARGET: &str = "/alice/stor/shared/t";
@@ -23,7 +27,10 @@ async fn scene() -> Scene {
     let for_moray = stumble.clone();
     let store = start_between(
         Door::Plain,
-        |_| {},
+        |config| {
+            // No upload is collected meanwhile.
+            config.multipart.collect_interval = Duration::from_secs(3600);
+        },
         |shark| shark,
         |inner| {
             Arc::new(StumblingMoray {
@@ -35,8 +42,9 @@ async fn scene() -> Scene {
     .await;
     let jo = jo(&store);
     store.people.add_user("alice", "jo", Some(&jo)).await;
-    let rule = "CAN getdirectory, getobject, putobject, putlink, deleteobject AND deletedirectory";
-    store.people.add_role("alice", "helper", &[rule]).await;
+    let anything = "CAN getdirectory, getobject, putobject, putdirectory, putlink, deleteobject AND \
+                    deletedirectory";
+    store.people.add_role("alice", "helper", &[anything]).await;
     store.people.give("alice", "helper", "alice/jo", true).await;
     store.tagged("/alice/stor/shared", None, "helper").await;
     Scene { store, stumble, jo }
@@ -164,4 +172,83 @@ async fn a_tree_is_not_removed_on_the_rights_to_what_was_listed() {
     assert_eq!(removed.last().unwrap()["errors"], 0);
     scene.store.get("/alice/stor/shared").await.is(404);
     scene.store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_appeared_does_not_become_a_directory() {
+    let scene = scene().await;
+    let make = Request::new("PUT", TARGET)
+        .header("content-type", "application/json; type=directory")
+        .body("");
+    scene.alice_is_faster(put(TARGET, "hers", ""));
+    let refused = scene.by_jo(make.clone()).await.is(403);
+    assert_eq!(refused.code(), "NoMatchingRoleTag");
+    assert_eq!(scene.text(TARGET).await.as_deref(), Some("hers"));
+    scene.store.delete(TARGET).await.is(204);
+    // One that he may replace he replaces.
+    scene.alice_is_faster(put(TARGET, "hers", "helper"));
+    scene.by_jo(make).await.is(204);
+    let there = scene.store.get(TARGET).await.is(200);
+    assert!(there.header("content-type").contains("type=directory"));
+    scene.store.stop().await;
+}
+
+/// Hours after it was looked at, when the object is large. Here alice stores in what bob lets her use.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_appeared_is_not_overwritten_by_a_put_or_by_a_commit() {
+    let Scene { store, stumble, .. } = scene().await;
+    for (role, rule) in [
+        ("helper", "CAN putobject"),
+        ("adder", "CAN putobject WHEN overwrite = false"),
+    ] {
+        store.people.add_role("bob", role, &[rule]).await;
+        store.people.give("bob", role, "alice", true).await;
+        let make = put(&format!("/bob/stor/{role}"), "", role)
+            .header("content-type", "application/json; type=directory");
+        let made = make.signed_by(&store.bob).send(store.address).await;
+        made.is(204);
+    }
+    for (directory, tags, allowed) in [
+        ("helper", "", false),
+        ("helper", "helper", true),
+        // Tagged as she needs it, but she may not overwrite.
+        ("adder", "adder", false),
+    ] {
+        let path = &format!("/bob/stor/{directory}/t");
+        let address = store.address;
+        let by_bob = async |request: Request| {
+            let signed = request.signed_by(&store.bob);
+            signed.send(address).await
+        };
+        let upload = Upload::create(&store, path, json!({})).await;
+        let etags = upload.put_all(&store, &[b"hers"]).await;
+        for (hers, done) in [
+            (put(path, "hers", ""), 204),
+            (upload.commit_request(&etags), 201),
+        ] {
+            let before = store.copy_files().len();
+            let faster = put(path, "his", tags).signed_by(&store.bob);
+            stumble.overtake(async move {
+                faster.send(address).await.is(204);
+            });
+            let answer = store.send(hers).await;
+            assert!(stumble.was_overtaken(), "{}", answer.text());
+            let text = by_bob(Request::new("GET", path)).await.text();
+            if allowed {
+                answer.is(done);
+                assert_eq!(text, "hers");
+            } else {
+                answer.is(403);
+                assert_eq!(text, "his");
+                // Of what was not stored nothing is left.
+                assert_eq!(store.copy_files().len(), before + 2);
+            }
+            by_bob(Request::new("DELETE", path)).await.is(204);
+        }
+        if !allowed {
+            // It cannot succeed, so it may be given up.
+            upload.abort(&store).await.is(204);
+        }
+    }
+    store.stop().await;
 }

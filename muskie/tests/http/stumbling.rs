@@ -30,7 +30,7 @@ pub(crate) struct Stumble {
     afterwards: AtomicBool,
 }
 
-/// What others do just before the next change of an object that is there already.
+/// What others do just before the next change.
 #[derive(Default)]
 struct Overtaker(Mutex<Option<BoxFuture<'static, ()>>>);
 
@@ -54,7 +54,7 @@ impl Stumble {
         self.armed.store(true, Ordering::SeqCst);
     }
 
-    /// The next link, rename, removal or update of an object comes after `with`.
+    /// The next change of a name comes after `with`.
     pub(crate) fn overtake(&self, with: impl Future<Output = ()> + Send + 'static) {
         *self.overtaker.0.lock().unwrap() = Some(with.boxed());
     }
@@ -130,10 +130,12 @@ impl Namespace for StumblingMoray {
         self.stumble.around(call, unavailable).await
     }
     async fn put_object(&self, put: PutObject) -> Result<Replaced, NamespaceError> {
+        self.stumble.overtaken().await;
         let call = self.inner.put_object(put);
         self.stumble.around(call, || unavailable().into()).await
     }
     async fn make_directory(&self, make: MakeDirectory) -> Result<Replaced, NamespaceError> {
+        self.stumble.overtaken().await;
         let call = self.inner.make_directory(make);
         self.stumble.around(call, || unavailable().into()).await
     }

@@ -2,6 +2,7 @@
 
 use httpsig::PrivateKey;
 use libmanta::mahi::{Identity as _, Principal};
+use libmanta::{Account, AccountId, Login};
 use muskie::{Rates, Throttle};
 
 use crate::client::{Connection, Request};
@@ -9,6 +10,10 @@ use crate::store::{POSEIDON_KEY, Store, User, start, start_with};
 
 fn get(path: &str) -> Request {
     Request::new("GET", path)
+}
+
+fn with_token(token: &str) -> Request {
+    get("/alice/stor").header("authorization", format!("Token {token}"))
 }
 
 fn rates(requests: u32) -> Rates {
@@ -101,18 +106,13 @@ async fn an_address_that_failed_too_often_is_not_told_that_it_is_right() {
         config.throttle.accounts = [("alice".to_owned(), rates(1_000_000))].into();
     })
     .await;
-    let token = |token: &str| {
-        let authorization = format!("Token {token}");
-        get("/alice/stor").header("authorization", authorization)
-    };
-    let account = store.identity.account("alice").await.unwrap().unwrap();
-    let right = store.identity.mint_token(&Principal::of(&account));
+    let right = get("/alice/stor").signed_by(&store.alice);
     let mut unseen = 0;
     for _ in 0..30 {
         for _ in 0..3 {
-            token("wrong").send(store.address).await;
+            with_token("wrong").send(store.address).await;
         }
-        let answer = token(&right).send(store.address).await;
+        let answer = right.send(store.address).await;
         assert!([200, 503].contains(&answer.status), "{}", answer.status);
         unseen += usize::from(answer.status == 503);
         // Whoever claims nothing is somebody else.
@@ -120,6 +120,34 @@ async fn an_address_that_failed_too_often_is_not_told_that_it_is_right() {
         assert_ne!(public.status, 403);
     }
     assert!(unseen > 0, "thirty times three guesses at two a second");
+    store.stop().await;
+}
+
+/// All jobs of a machine ask from one address, with tokens of ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_becomes_of_a_token_of_ours_says_nothing_about_the_address() {
+    let store = start_with(|config| {
+        config.throttle.each = rates(1);
+        config.throttle.accounts = [("alice".to_owned(), rates(1_000_000))].into();
+    })
+    .await;
+    let gone = Account::new(AccountId::random(), Login::parse("gone").unwrap());
+    let gone = store.identity.mint_token(&Principal::of(&gone));
+    for _ in 0..20 {
+        let refused = with_token(&gone).send(store.address).await.is(403);
+        assert_eq!(refused.code(), "AccountDoesNotExist");
+    }
+    store.get("/alice/stor").await.is(200);
+    // Nor is one refused for what others there have guessed.
+    let alice = store.identity.account("alice").await.unwrap().unwrap();
+    let hers = store.identity.mint_token(&Principal::of(&alice));
+    let mut refused = 0;
+    for _ in 0..20 {
+        let guess = with_token("wrong").send(store.address).await;
+        refused += usize::from(guess.status == 503);
+        with_token(&hers).send(store.address).await.is(200);
+    }
+    assert!(refused > 0, "twenty guesses at one a second");
     store.stop().await;
 }
 

@@ -7,7 +7,7 @@ use libmanta::moray::shard::links::{Enter, Written};
 use libmanta::moray::shard::{Admit, Child, Inserted};
 use libmanta::moray::{MakeDirectory, NamespaceError, PutObject, Replaced, Update, Write};
 use libmanta::namespace::{Admission, Close, Mark, Row, Slot, Token, Unsettled};
-use libmanta::{Condition, Entry, EntryKind, ObjectKey, Timestamp};
+use libmanta::{Condition, Entry, EntryKind, Judged, ObjectKey, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::directory_row::{load_row, store_row};
@@ -308,6 +308,9 @@ fn write_child(
             replace(db, directory, current, put.entry.clone(), now).map(Ok)
         }
         Child::Directory(make) => {
+            if let Err(refused) = Judged::check(make.judged.as_ref(), current.entry()) {
+                return Ok(Err(refused.into()));
+            }
             let Slot::Directory(mark) = before.make_directory() else {
                 return Err(Fault::corrupt("a new directory is none"));
             };
