@@ -311,8 +311,11 @@ pub(crate) fn publish(path: &Path, content: &[u8], mode: u32) -> Result<()> {
         file.set_permissions(Permissions::from_mode(mode))?;
         file.write_all(content)?;
         file.sync_all()?;
+        let directory = File::open(directory)?;
+        // A file may tell of what was made beside it, so that has to be durable before its name can be.
+        directory.sync_all()?;
         fs::rename(&temporary, path)?;
-        File::open(directory)?.sync_all()
+        directory.sync_all()
     };
     write().with_context(|| format!("write {}", path.display()))
 }

@@ -80,6 +80,8 @@ async fn greet(store: &Store, protocols: &[&str]) -> std::io::Result<TlsStream<T
 async fn ask(stream: &mut TlsStream<TcpStream>, request: &Request) -> String {
     stream.write_all(&request.head_bytes()).await.unwrap();
     stream.write_all(&request.body_bytes()).await.unwrap();
+    // TLS keeps what the socket did not take at once.
+    stream.flush().await.unwrap();
     let mut answer = Vec::new();
     let mut piece = vec![0; 4096];
     // What is asked for here has bodies of no more than a line.
@@ -212,6 +214,7 @@ async fn a_client_that_takes_nothing_through_tls_is_given_up() {
     assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
     let big = Request::new("GET", "/alice/stor/big").signed_by(&store.alice);
     deaf.write_all(&big.head_bytes()).await.unwrap();
+    deaf.flush().await.unwrap();
     let given_up =
         "http_requests_completed{operation=\"getstorage\",method=\"GET\",statusCode=\"499\"} 1";
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
