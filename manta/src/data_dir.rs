@@ -100,7 +100,11 @@ impl DataDir {
         let names = fs::read_dir(&self.path)?
             .map(|entry| entry.map(|e| e.file_name()))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(names.iter().any(|name| name != "lock"))
+        // Both may be all that a first start came to.
+        let ours = ["lock", ".format.new"];
+        Ok(names
+            .iter()
+            .any(|name| ours.iter().all(|ours| name != ours)))
     }
 
     /// The store's own name, made at the first start. Storage directories and shards carry it, so that those
