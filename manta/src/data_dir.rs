@@ -336,6 +336,21 @@ mod tests {
     }
 
     #[test]
+    fn a_first_start_that_was_cut_off_is_made_again() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        fs::create_dir_all(&path).unwrap();
+        for left in ["lock", ".format.new"] {
+            fs::write(path.join(left), "").unwrap();
+        }
+        DataDir::open(&path).unwrap();
+        let other = parent.path().join("other");
+        fs::create_dir_all(&other).unwrap();
+        fs::write(other.join("format.new"), "").unwrap();
+        assert!(DataDir::open(&other).is_err());
+    }
+
+    #[test]
     fn a_data_directory_opens_once_at_a_time_and_again_later() {
         let path = scratch("lock");
         let first = DataDir::open(&path).unwrap();
