@@ -101,6 +101,24 @@ pub struct Phase {
     pub uarg: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
+impl Phase {
+    /// A command, and for the rest what is usual.
+    #[must_use]
+    pub fn new(kind: PhaseKind, exec: &str) -> Self {
+        Self {
+            kind,
+            exec: exec.to_owned(),
+            init: None,
+            assets: None,
+            count: None,
+            memory: None,
+            disk: None,
+            image: None,
+            uarg: None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PhaseKind {

@@ -199,27 +199,16 @@ mod tests {
     use crate::record::{ErrorCode, Output, TaskError};
     use crate::run::Run;
 
-    fn phase(kind: PhaseKind, exec: &str) -> Phase {
-        Phase {
-            kind,
-            exec: exec.to_owned(),
-            init: None,
-            assets: None,
-            count: None,
-            memory: None,
-            disk: None,
-            image: None,
-            uarg: None,
-        }
-    }
-
     fn explained() -> Explained {
         Explained {
             id: JobId::random(),
             definition: JobDefinition {
                 name: String::new(),
                 transient: false,
-                phases: vec![phase(PhaseKind::Map, "wc"), phase(PhaseKind::Reduce, "cat")],
+                phases: vec![
+                    Phase::new(PhaseKind::Map, "wc"),
+                    Phase::new(PhaseKind::Reduce, "cat"),
+                ],
                 options: None,
             },
         }
@@ -335,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_command_line_survives_the_shell() {
-        let mut phase = phase(PhaseKind::Map, "grep -c \"it's\" | tr '\\n' x");
+        let mut phase = Phase::new(PhaseKind::Map, "grep -c \"it's\" | tr '\\n' x");
         phase.assets = Some(vec!["/u/stor/a b".to_owned(), "/u/stor/c".to_owned()]);
         phase.init = Some("echo $HOME".to_owned());
         phase.image = Some(">=16.1".to_owned());

@@ -422,6 +422,26 @@ pub async fn what_is_refused_changes_nothing(moray: &dyn Moray) {
     all_gone(moray, &[&entry, &file]).await;
 }
 
+/// Why neither a link nor a rename is made under these conditions.
+async fn both_refused(
+    moray: &dyn Moray,
+    (source, source_condition): (&ObjectKey, Condition),
+    (target, target_condition): (&ObjectKey, Condition),
+) -> [NamespaceError; 2] {
+    let linked = moray.link(Link {
+        source_condition: source_condition.clone(),
+        target_condition: target_condition.clone(),
+        ..link(source, target)
+    });
+    let linked = linked.await.expect_err("the link is refused");
+    let renamed = moray.rename(Rename {
+        source_condition,
+        target_condition,
+        ..rename(source, target)
+    });
+    [linked, renamed.await.expect_err("the rename is refused")]
+}
+
 pub async fn conditions_are_those_of_both_names(moray: &dyn Moray) {
     let (a, b) = two_directories(moray).await;
     let (source, target) = (child(&a, "x"), child(&b, "y"));
@@ -440,28 +460,12 @@ pub async fn conditions_are_those_of_both_names(moray: &dyn Moray) {
         (Condition::default(), create_only()),
         (matches(&entry), create_only()),
     ] {
-        let linked = moray
-            .link(Link {
-                source_condition: of_source.clone(),
-                target_condition: of_target.clone(),
-                ..link(&source, &target)
-            })
-            .await;
-        assert!(
-            matches!(linked, Err(NamespaceError::Precondition(_))),
-            "{linked:?}"
-        );
-        let renamed = moray
-            .rename(Rename {
-                source_condition: of_source,
-                target_condition: of_target,
-                ..rename(&source, &target)
-            })
-            .await;
-        assert!(
-            matches!(renamed, Err(NamespaceError::Precondition(_))),
-            "{renamed:?}"
-        );
+        for refused in both_refused(moray, (&source, of_source), (&target, of_target)).await {
+            assert!(
+                matches!(refused, NamespaceError::Precondition(_)),
+                "{refused:?}"
+            );
+        }
     }
     tidy(moray).await;
     assert_eq!(at(moray, &source).await, Some(entry.clone()));
@@ -517,22 +521,8 @@ pub async fn what_was_judged_is_what_is_transferred(moray: &dyn Moray) {
         (judged(Some(&entry)), judged(Some(&entry))),
         (judged(Some(&entry)), judged(None)),
     ] {
-        let linked = moray
-            .link(Link {
-                source_condition: of_source.clone(),
-                target_condition: of_target.clone(),
-                ..link(&source, &target)
-            })
-            .await;
-        assert_eq!(linked, Err(outdated.clone()));
-        let renamed = moray
-            .rename(Rename {
-                source_condition: of_source,
-                target_condition: of_target,
-                ..rename(&source, &target)
-            })
-            .await;
-        assert_eq!(renamed, Err(outdated.clone()));
+        let refused = both_refused(moray, (&source, of_source), (&target, of_target)).await;
+        assert_eq!(refused, [outdated.clone(), outdated.clone()]);
     }
     tidy(moray).await;
     assert_eq!(at(moray, &source).await, Some(entry.clone()));

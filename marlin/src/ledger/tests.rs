@@ -7,15 +7,8 @@ use crate::record::{ErrorCode, Failure, Output, TaskError};
 
 fn phase(kind: PhaseKind, count: Option<u8>) -> Phase {
     Phase {
-        kind,
-        exec: "true".to_owned(),
-        init: None,
-        assets: None,
         count,
-        memory: None,
-        disk: None,
-        image: None,
-        uarg: None,
+        ..Phase::new(kind, "true")
     }
 }
 

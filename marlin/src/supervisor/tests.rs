@@ -15,15 +15,8 @@ mod runs;
 
 fn definition(phases: &[(PhaseKind, u8)]) -> JobDefinition {
     let phase = |&(kind, count): &(PhaseKind, u8)| PhaseDefinition {
-        kind,
-        exec: "true".to_owned(),
-        init: None,
-        assets: None,
         count: Some(count),
-        memory: None,
-        disk: None,
-        image: None,
-        uarg: None,
+        ..PhaseDefinition::new(kind, "true")
     };
     JobDefinition {
         name: String::new(),
@@ -65,29 +58,26 @@ fn written(effects: &[Effect]) -> Event {
     Event::Written(vec![Segment::new(Timestamp::from_millis(1), entries)])
 }
 
+fn add(ticket: Ticket, inputs: &[&str]) -> Event {
+    Event::AddInputs {
+        ticket,
+        names: names(inputs),
+        last: false,
+    }
+}
+
 const MAP: &[(PhaseKind, u8)] = &[(PhaseKind::Map, 1)];
 
 #[test]
 fn nothing_is_answered_or_begun_before_it_is_durable() {
     let mut supervisor = supervisor(MAP);
-    let effects = supervisor.on(Event::AddInputs {
-        ticket: 1,
-        names: names(&["/u/stor/a"]),
-        last: false,
-    });
+    let effects = supervisor.on(add(1, &["/u/stor/a"]));
     assert!(
         matches!(effects.as_slice(), [Effect::Write(_)]),
         "{effects:?}"
     );
     // More comes while the write is under way: it waits, and goes out in one piece.
-    assert_eq!(
-        supervisor.on(Event::AddInputs {
-            ticket: 2,
-            names: names(&["/u/stor/b"]),
-            last: false,
-        }),
-        []
-    );
+    assert_eq!(supervisor.on(add(2, &["/u/stor/b"])), []);
     assert_eq!(supervisor.on(Event::EndInput { ticket: 3 }), []);
     let effects = supervisor.on(written(&effects));
     let resolved = |e: &Effect| matches!(e, Effect::Resolve { .. });
@@ -120,11 +110,7 @@ fn a_request_is_judged_by_what_was_said_before_it_not_by_what_is_durable() {
         ticket,
         result: Err(word),
     };
-    let late = supervisor.on(Event::AddInputs {
-        ticket: 2,
-        names: names(&["/x"]),
-        last: false,
-    });
+    let late = supervisor.on(add(2, &["/x"]));
     assert_eq!(late, [refused(2, "inputDone")]);
     // Tasks end at once, though the cancellation waits to be written.
     assert_eq!(supervisor.on(Event::Cancel { ticket: 3 }), [Effect::Abort]);
@@ -156,11 +142,7 @@ fn a_cancel_behind_the_last_commit_comes_too_late() {
 #[test]
 fn a_report_about_an_attempt_that_was_given_up_says_nothing() {
     let mut supervisor = supervisor(MAP);
-    let effects = supervisor.on(Event::AddInputs {
-        ticket: 1,
-        names: names(&["/u/stor/a"]),
-        last: false,
-    });
+    let effects = supervisor.on(add(1, &["/u/stor/a"]));
     supervisor.on(written(&effects));
     let name: Arc<str> = "/u/stor/a".into();
     supervisor.on(Event::Resolved {
@@ -231,11 +213,7 @@ fn the_last_inputs_end_the_input_in_the_same_write() {
 #[test]
 fn a_task_that_is_killed_three_times_fails() {
     let mut supervisor = supervisor(MAP);
-    let effects = supervisor.on(Event::AddInputs {
-        ticket: 1,
-        names: names(&["/u/stor/a"]),
-        last: false,
-    });
+    let effects = supervisor.on(add(1, &["/u/stor/a"]));
     supervisor.on(written(&effects));
     let name: Arc<str> = "/u/stor/a".into();
     let mut effects = Vec::new();
@@ -300,11 +278,7 @@ fn only_so_many_tasks_are_handed_out_at_a_time() {
 #[test]
 fn a_result_that_cannot_be_recorded_gives_way_to_an_error() {
     let mut supervisor = supervisor(MAP);
-    let effects = supervisor.on(Event::AddInputs {
-        ticket: 1,
-        names: names(&["/u/stor/a", "/u/stor/b"]),
-        last: false,
-    });
+    let effects = supervisor.on(add(1, &["/u/stor/a", "/u/stor/b"]));
     supervisor.on(written(&effects));
     let mut effects = Vec::new();
     for (item, name) in [(0, "/u/stor/a"), (1, "/u/stor/b")] {
@@ -352,11 +326,7 @@ fn a_result_that_cannot_be_recorded_gives_way_to_an_error() {
 #[test]
 fn a_write_holds_only_so_much() {
     let mut supervisor = supervisor(MAP);
-    let mut effects = supervisor.on(Event::AddInputs {
-        ticket: 0,
-        names: names(&["/u/stor/a"]),
-        last: false,
-    });
+    let mut effects = supervisor.on(add(0, &["/u/stor/a"]));
     let long = "x".repeat(WRITE_BYTES_MAX / 3);
     for ticket in 1..=5 {
         let names = vec![long.clone()];

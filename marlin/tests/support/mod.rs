@@ -343,24 +343,13 @@ impl Finished {
 }
 
 pub(crate) fn map(exec: &str) -> Phase {
-    Phase {
-        kind: PhaseKind::Map,
-        exec: exec.to_owned(),
-        init: None,
-        assets: None,
-        count: None,
-        memory: None,
-        disk: None,
-        image: None,
-        uarg: None,
-    }
+    Phase::new(PhaseKind::Map, exec)
 }
 
 pub(crate) fn reduce(exec: &str, count: u8) -> Phase {
     Phase {
-        kind: PhaseKind::Reduce,
         count: Some(count),
-        ..map(exec)
+        ..Phase::new(PhaseKind::Reduce, exec)
     }
 }
 

@@ -366,7 +366,11 @@ fn status_of(answer: &Response) -> serde_json::Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_waits_for_a_job_hears_of_its_end_and_takes_no_turn() {
     const WAITING: usize = 50;
-    let store = start_with(|config| config.throttle.concurrency = 1).await;
+    let store = start_with(|config| {
+        config.throttle.concurrency = 1;
+        config.throttle.queue_max = WAITING;
+    })
+    .await;
     let id = job(&store).await;
     let status = format!("/alice/jobs/{id}/live/status");
     let path = format!("{status}?wait=300");

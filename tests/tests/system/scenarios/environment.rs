@@ -8,31 +8,27 @@ use serde_json::json;
 use super::{map, reduce};
 
 const ONE: &str = "/%u/stor/obj1";
-const OUTPUT: &str = "/%u/jobs/%j/stor/%u/stor/obj1.0.*";
 const ENVIRONMENT: &str = "env | egrep '^(MANTA_|HOME|DTRACE_)' | LC_ALL=C sort";
 
 #[test]
 fn jobMpwd() -> Result<()> {
     map("pwd")
         .inputs(&[ONE])
-        .outputs(&[OUTPUT])
+        .an_output_each()
         .contents(&["/\n"])
         .run()
 }
 
 #[test]
 fn jobRpwd() -> Result<()> {
-    reduce("pwd")
-        .outputs(&["/%u/jobs/%j/stor/reduce.0.*"])
-        .contents(&["/\n"])
-        .run()
+    reduce("pwd").one_reduced().contents(&["/\n"]).run()
 }
 
 #[test]
 fn jobMenv() -> Result<()> {
     map(ENVIRONMENT)
         .inputs(&[ONE])
-        .outputs(&[OUTPUT])
+        .an_output_each()
         .contents(&["DTRACE_DOF_INIT_DISABLE=1\n\
              HOME=/root\n\
              MANTA_INPUT_FILE=/manta/%u/stor/obj1\n\
@@ -71,7 +67,7 @@ fn jobRenv() -> Result<()> {
 fn jobMtmpfs() -> Result<()> {
     map("df --output=target /tmp | tail -1; mount | grep -c ' /tmp type tmpfs' | grep -qx 0 && echo okay")
         .inputs(&[ONE])
-        .outputs(&[OUTPUT])
+        .an_output_each()
         .contents(&["/\nokay\n"])
         .run()
 }

@@ -11,14 +11,10 @@ use super::map;
 fn jobMinit() -> Result<()> {
     let inputs: Vec<String> = (1..=9).map(|n| format!("/%u/stor/obj{n}")).collect();
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-    let outputs: Vec<String> = (1..=9)
-        .map(|n| format!("/%u/jobs/%j/stor/%u/stor/obj{n}.0.*"))
-        .collect();
-    let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
     map("wc -l < /var/tmp/began")
         .with("init", json!("echo began >> /var/tmp/began"))
         .inputs(&inputs)
-        .outputs(&outputs)
+        .an_output_each()
         .contents(&["1\n"; 9])
         .run()
 }
@@ -31,7 +27,7 @@ fn jobMinitEnv() -> Result<()> {
             json!("env | grep '^MANTA_' | LC_ALL=C sort > /var/tmp/environment"),
         )
         .inputs(&["/%u/stor/obj1"])
-        .outputs(&["/%u/jobs/%j/stor/%u/stor/obj1.0.*"])
+        .an_output_each()
         .contents(&["MANTA_JOB_ID=%j\n\
              MANTA_NO_AUTH=true\n\
              MANTA_OUTPUT_BASE=/%u/jobs/%j/stor/%u/stor/obj1.0.\n\

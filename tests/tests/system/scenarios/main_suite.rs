@@ -20,12 +20,7 @@ fn jobM() -> Result<()> {
             "/%u/stor/obj2",
             "/%u/stor/obj3",
         ])
-        .outputs(&[
-            "/%u/jobs/%j/stor/%u/stor/obj1.0.*",
-            "/%u/jobs/%j/stor/%u/stor/obj1.0.*",
-            "/%u/jobs/%j/stor/%u/stor/obj2.0.*",
-            "/%u/jobs/%j/stor/%u/stor/obj3.0.*",
-        ])
+        .an_output_each()
         .contents(&[COUNTED; 4])
         .run()
 }
@@ -45,7 +40,7 @@ fn jobMcrossAccountLink() -> Result<()> {
         map("wc -w")
             .inputs(&["/%u/stor/linked"])
             .not_made(&["/%u/stor/linked"])
-            .outputs(&["/%u/jobs/%j/stor/%u/stor/linked.0.*"])
+            .an_output_each()
             .contents(&["3\n"]),
     )?;
     stage.store.finish()
@@ -73,7 +68,7 @@ fn jobMqparams() -> Result<()> {
         )
     };
     reduce(&format!("{}; {}", rows(""), rows("?marker=mydir&limit=1")))
-        .outputs(&["/%u/jobs/%j/stor/reduce.0.*"])
+        .one_reduced()
         .contents(&["2\n1\n"])
         .run()
 }
@@ -82,11 +77,7 @@ fn jobMqparams() -> Result<()> {
 fn jobMmpipeAnon() -> Result<()> {
     map("echo foo; echo bar | mpipe")
         .inputs(&THREE)
-        .outputs(&[
-            "/%u/jobs/%j/stor/%u/stor/obj1.0.*",
-            "/%u/jobs/%j/stor/%u/stor/obj2.0.*",
-            "/%u/jobs/%j/stor/%u/stor/obj3.0.*",
-        ])
+        .an_output_each()
         .contents(&["bar\n"; 3])
         .run()
 }
@@ -112,7 +103,7 @@ fn jobMmcat() -> Result<()> {
 fn jobM0bi() -> Result<()> {
     map("wc")
         .inputs(&["/%u/stor/0bytes"])
-        .outputs(&["/%u/jobs/%j/stor/%u/stor/0bytes.0.*"])
+        .an_output_each()
         .contents(&["0 0 0\n"])
         .run()
 }
@@ -121,7 +112,7 @@ fn jobM0bi() -> Result<()> {
 fn jobR0bi() -> Result<()> {
     reduce("wc")
         .inputs(&["/%u/stor/0bytes"])
-        .outputs(&["/%u/jobs/%j/stor/reduce.0.*"])
+        .one_reduced()
         .contents(&["      0       0       0\n"])
         .run()
 }
@@ -130,7 +121,7 @@ fn jobR0bi() -> Result<()> {
 fn jobM0bo() -> Result<()> {
     map("true")
         .inputs(&["/%u/stor/obj1"])
-        .outputs(&["/%u/jobs/%j/stor/%u/stor/obj1.0.*"])
+        .an_output_each()
         .contents(&[""])
         .run()
 }
@@ -139,7 +130,7 @@ fn jobM0bo() -> Result<()> {
 fn jobR() -> Result<()> {
     reduce("wc")
         .inputs(&THREE)
-        .outputs(&["/%u/jobs/%j/stor/reduce.0.*"])
+        .one_reduced()
         .contents(&["      0      13     150\n"])
         .run()
 }
@@ -152,7 +143,7 @@ fn jobM0inputs() -> Result<()> {
 #[test]
 fn jobR0inputs() -> Result<()> {
     reduce("wc")
-        .outputs(&["/%u/jobs/%j/stor/reduce.0.*"])
+        .one_reduced()
         .contents(&["      0       0       0\n"])
         .run()
 }
@@ -162,7 +153,7 @@ fn jobRcatbin() -> Result<()> {
     map("mpipe -f /bin/bash")
         .then_reduce("cat /bin/bash /bin/bash /bin/bash | cmp - /dev/fd/0 && echo okay")
         .inputs(&THREE)
-        .outputs(&["/%u/jobs/%j/stor/reduce.1.*"])
+        .one_reduced()
         .run()
 }
 
@@ -171,11 +162,7 @@ fn jobMM() -> Result<()> {
     map("wc")
         .then_map("wc")
         .inputs(&THREE)
-        .outputs(&[
-            "/%u/jobs/%j/stor/%u/stor/obj1.1.*",
-            "/%u/jobs/%j/stor/%u/stor/obj2.1.*",
-            "/%u/jobs/%j/stor/%u/stor/obj3.1.*",
-        ])
+        .an_output_each()
         .contents(&["1 3 9\n"; 3])
         .run()
 }
@@ -185,7 +172,7 @@ fn jobMR() -> Result<()> {
     map("wc")
         .then_reduce("wc")
         .inputs(&THREE)
-        .outputs(&["/%u/jobs/%j/stor/reduce.1.*"])
+        .one_reduced()
         .contents(&["      3       9      27\n"])
         .run()
 }
@@ -197,7 +184,7 @@ fn jobMMRR() -> Result<()> {
         .then_reduce("wc")
         .then_reduce("wc")
         .inputs(&THREE)
-        .outputs(&["/%u/jobs/%j/stor/reduce.3.*"])
+        .one_reduced()
         .run()
 }
 
@@ -210,12 +197,10 @@ fn jobMRRoutput() -> Result<()> {
         .with("count", json!(3))
         .then_reduce(sum)
         .inputs(&["/%u/stor/obj1"])
-        .outputs(&["/%u/jobs/%j/stor/reduce.2.*"])
+        .one_reduced()
         .contents(&["55\n"])
         .run()
 }
-
-const INTERMEDIATE: &str = "/%u/jobs/%j/stor/reduce.2.*";
 
 #[test]
 fn jobMMRIntermedRm() -> Result<()> {
@@ -223,7 +208,7 @@ fn jobMMRIntermedRm() -> Result<()> {
         .then_map("mrm $MANTA_INPUT_OBJECT && cat")
         .then_reduce("cat")
         .inputs(&["/%u/stor/obj1"])
-        .outputs(&[INTERMEDIATE])
+        .one_reduced()
         .contents(&["hello\n"])
         .run()
 }
@@ -234,7 +219,7 @@ fn jobMMRIntermedDir() -> Result<()> {
         .then_map("mrm $MANTA_INPUT_OBJECT && mmkdir $MANTA_INPUT_OBJECT && cat")
         .then_reduce("cat")
         .inputs(&["/%u/stor/obj1"])
-        .outputs(&[INTERMEDIATE])
+        .one_reduced()
         .contents(&["hello\n"])
         .run()
 }
@@ -247,7 +232,7 @@ fn jobMMRIntermedDirNonEmpty() -> Result<()> {
         )
         .then_reduce("cat")
         .inputs(&["/%u/stor/obj1"])
-        .outputs(&[INTERMEDIATE])
+        .one_reduced()
         .contents(&["hello\n"])
         .leaves(&["/%u/jobs/%j/stor/%u/stor/obj1.0.*"])
         .run()
@@ -259,7 +244,7 @@ fn jobMasset() -> Result<()> {
         .with("assets", json!(["/%u/stor/asset.sh"]))
         .object("/%u/stor/asset.sh", "#!/bin/bash\necho sarabi $*\n")
         .inputs(&["/%u/stor/obj1"])
-        .outputs(&["/%u/jobs/%j/stor/%u/stor/obj1.0.*"])
+        .an_output_each()
         .contents(&["sarabi 17\n"])
         .run()
 }
@@ -268,7 +253,7 @@ fn jobMasset() -> Result<()> {
 fn jobMmget() -> Result<()> {
     map("cmp <(mget -q $MANTA_INPUT_OBJECT) $MANTA_INPUT_FILE && echo same")
         .inputs(&["/%u/stor/obj1"])
-        .outputs(&["/%u/jobs/%j/stor/%u/stor/obj1.0.*"])
+        .an_output_each()
         .contents(&["same\n"])
         .run()
 }
@@ -277,7 +262,7 @@ fn jobMmget() -> Result<()> {
 fn jobMmls() -> Result<()> {
     map("mls $MANTA_INPUT_OBJECT")
         .inputs(&["/%u/stor/obj1"])
-        .outputs(&["/%u/jobs/%j/stor/%u/stor/obj1.0.*"])
+        .an_output_each()
         .contents(&["obj1\n"])
         .run()
 }
@@ -286,7 +271,7 @@ fn jobMmls() -> Result<()> {
 fn jobMmjob() -> Result<()> {
     map("mjob inputs $MANTA_JOB_ID")
         .inputs(&["/%u/stor/obj1"])
-        .outputs(&["/%u/jobs/%j/stor/%u/stor/obj1.0.*"])
+        .an_output_each()
         .contents(&["/%u/stor/obj1\n"])
         .run()
 }
@@ -295,7 +280,7 @@ fn jobMmjob() -> Result<()> {
 fn jobMkill() -> Result<()> {
     map("sleep 86400 &")
         .inputs(&["/%u/stor/obj1"])
-        .outputs(&["/%u/jobs/%j/stor/%u/stor/obj1.0.*"])
+        .an_output_each()
         .contents(&[""])
         .run()
 }

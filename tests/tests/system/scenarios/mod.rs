@@ -102,6 +102,21 @@ impl Scenario {
         self
     }
 
+    /// One for each input, from the last phase so far.
+    pub(crate) fn an_output_each(mut self) -> Self {
+        let phase = self.phases.len() - 1;
+        let output = |input: &String| format!("/%u/jobs/%j/stor{input}.{phase}.*");
+        self.outputs = self.inputs.iter().map(output).collect();
+        self
+    }
+
+    /// One, from the reducer that is the last phase so far.
+    pub(crate) fn one_reduced(mut self) -> Self {
+        let phase = self.phases.len() - 1;
+        self.outputs = vec![format!("/%u/jobs/%j/stor/reduce.{phase}.*")];
+        self
+    }
+
     /// Of the outputs, in any order.
     pub(crate) fn contents(mut self, contents: &[&str]) -> Self {
         self.contents = Some(contents.iter().map(|text| (*text).to_owned()).collect());

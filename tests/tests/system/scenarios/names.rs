@@ -46,7 +46,7 @@ fn jobRassetEncoding() -> Result<()> {
     reduce("find /assets -type f")
         .with("assets", json!(["/%u/stor/hello 1"]))
         .object("/%u/stor/hello 1", "hello")
-        .outputs(&["/%u/jobs/%j/stor/reduce.0.*"])
+        .one_reduced()
         .contents(&["/assets/%u/stor/hello 1\n"])
         .run()
 }
@@ -87,7 +87,7 @@ fn jobRlongInputs() -> Result<()> {
     let deep = format!("/%u/stor/{0}/{0}/{0}/{0}/end", "d".repeat(250));
     reduce("wc -w")
         .inputs(&[&deep, "/%u/stor/obj1"])
-        .outputs(&["/%u/jobs/%j/stor/reduce.0.*"])
+        .one_reduced()
         .contents(&["9\n"])
         .run()
 }
