@@ -152,6 +152,7 @@ pub(crate) struct JobSettings {
     pub(crate) input_idle_close_ms: u64,
     pub(crate) hog_grace_ms: u64,
     pub(crate) hog_kill_ms: u64,
+    pub(crate) perturb: bool,
     /// Shares by login.
     pub(crate) weights: HashMap<String, NonZeroU32>,
 }

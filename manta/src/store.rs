@@ -126,6 +126,7 @@ impl Store {
         compute.input_idle = Duration::from_millis(config.jobs.input_idle_close_ms);
         compute.hog_grace = Duration::from_millis(config.jobs.hog_grace_ms);
         compute.hog_kill = Duration::from_millis(config.jobs.hog_kill_ms);
+        compute.perturb = config.jobs.perturb;
         compute.weights = config.jobs.weights.clone();
         if zones
             .as_ref()

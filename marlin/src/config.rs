@@ -46,6 +46,8 @@ pub struct Config {
     /// How long a request that changes a job waits for the records. After that it is answered with
     /// [`JobError::Unavailable`](libmanta::marlin::JobError::Unavailable), though it may still take effect.
     pub answer_within: Duration,
+    /// Whether commands may make their own requests fail (`POST /my/jobs/task/perturb?p=0.5`), for tests.
+    pub perturb: bool,
 }
 
 impl Config {
@@ -67,6 +69,7 @@ impl Config {
             tools_dir: "/opt/marlin/bin".to_owned(),
             connections_per_zone: 64,
             answer_within: Duration::from_secs(10),
+            perturb: false,
         }
     }
 }

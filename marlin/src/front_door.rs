@@ -4,6 +4,7 @@
 //! as they are, and nothing is retried here. Dropping a future closes its connection.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use thiserror::Error;
+
+use crate::perturbation::Perturbation;
 
 /// Idle connections kept. Source: marlin.md section 7.4.
 const IDLE_CONNECTIONS_MAX: usize = 16;
@@ -69,7 +72,8 @@ impl FrontDoorError {
 #[derive(Clone)]
 pub(crate) struct FrontDoor {
     client: Client<HttpConnector, Body>,
-    base: String,
+    base: Arc<str>,
+    perturbation: Perturbation,
 }
 
 impl fmt::Debug for FrontDoor {
@@ -91,8 +95,21 @@ impl FrontDoor {
             .build(connector);
         Self {
             client,
-            base: base.trim_end_matches('/').to_owned(),
+            base: base.trim_end_matches('/').into(),
+            perturbation: Perturbation::default(),
         }
+    }
+
+    /// The same for one task, whose requests fail as it says.
+    pub(crate) fn perturbed_by(&self, perturbation: Perturbation) -> Self {
+        Self {
+            perturbation,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn perturbation(&self) -> &Perturbation {
+        &self.perturbation
     }
 
     /// A request for an already encoded path and query, with the token if there is one.
@@ -116,6 +133,13 @@ impl FrontDoor {
         &self,
         request: Request<Body>,
     ) -> Result<Response<Incoming>, FrontDoorError> {
+        if self.perturbation.strikes() {
+            return Err(FrontDoorError::Refused {
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                code: "InternalError".to_owned(),
+                message: "the task wanted this request to fail".to_owned(),
+            });
+        }
         self.client
             .request(request)
             .await

@@ -22,6 +22,7 @@ mod ledger;
 mod lists;
 mod medusa;
 mod names;
+mod perturbation;
 mod record;
 mod replay;
 mod run;

@@ -24,10 +24,15 @@ pub struct Finished {
 }
 
 impl Job {
-    /// `phases` as in the body of a request.
+    /// A job of the account that `manta up` made; `phases` as in the body of a request.
     pub fn create(client: &mut Client, store: &Store, phases: &Value) -> Result<Self> {
+        Self::create_of(client, store.account(), phases)
+    }
+
+    /// A job of an account.
+    pub fn create_of(client: &mut Client, account: &str, phases: &Value) -> Result<Self> {
         let body = json!({"name": "test", "phases": phases}).to_string();
-        let request = Request::new("POST", &store.path("jobs"))
+        let request = Request::new("POST", &format!("/{account}/jobs"))
             .header("content-type", "application/json; type=job")
             .body(body);
         let created = client.call(&request)?.expect(201)?;

@@ -69,9 +69,20 @@ impl Store {
         self.add_key(login, &format!("/accounts/{login}"))
     }
 
+    /// A new account that may do everything, and a client of it.
+    pub fn add_operator(&self, login: &str) -> Result<Client> {
+        let account = json!({ "login": login, "operator": true });
+        self.administer("POST", "/accounts", &account)?;
+        self.add_key(login, &format!("/accounts/{login}"))
+    }
+
     /// A new subuser of the account that `manta up` made, and a client of it.
     pub fn add_user(&self, login: &str) -> Result<Client> {
-        let account = self.account();
+        self.add_user_of(self.account(), login)
+    }
+
+    /// A new subuser of an account, and a client of it.
+    pub fn add_user_of(&self, account: &str, login: &str) -> Result<Client> {
         let users = format!("/accounts/{account}/users");
         self.administer("POST", &users, &json!({ "login": login }))?;
         self.add_key(&format!("{account}/{login}"), &format!("{users}/{login}"))
@@ -86,11 +97,15 @@ impl Store {
         Ok(Client::new(self.address(), Some(signer)))
     }
 
-    /// A role of that account, with one policy of one rule.
+    /// A role of the account that `manta up` made, with one policy of one rule.
     pub fn add_role(&self, name: &str, rule: &str) -> Result<()> {
-        let account = self.account();
+        self.add_role_of(self.account(), name, &[rule])
+    }
+
+    /// A role of an account, with one policy.
+    pub fn add_role_of(&self, account: &str, name: &str, rules: &[&str]) -> Result<()> {
         let policies = format!("/accounts/{account}/policies");
-        let policy = json!({ "name": name, "rules": [rule] });
+        let policy = json!({ "name": name, "rules": rules });
         self.administer("POST", &policies, &policy)?;
         let roles = format!("/accounts/{account}/roles");
         let role = json!({ "name": name, "policies": [name] });
@@ -98,9 +113,20 @@ impl Store {
         Ok(())
     }
 
-    /// Puts a role into the hands of `{"user": …}` or `{"account": …}`.
+    /// Puts a role of that account into the hands of `{"user": …}` or `{"account": …}`.
     pub fn give_role(&self, name: &str, member: &Value, default: bool) -> Result<()> {
-        let path = format!("/accounts/{}/roles/{name}/members", self.account());
+        self.give_role_of(self.account(), name, member, default)
+    }
+
+    /// Puts a role of an account into the hands of `{"user": …}` or `{"account": …}`.
+    pub fn give_role_of(
+        &self,
+        account: &str,
+        name: &str,
+        member: &Value,
+        default: bool,
+    ) -> Result<()> {
+        let path = format!("/accounts/{account}/roles/{name}/members");
         let given = json!({ "member": member, "default": default });
         self.administer("POST", &path, &given)?;
         Ok(())

@@ -15,6 +15,7 @@ use crate::agent::outputs::Remains;
 use crate::agent::verdict::{Ended, judge};
 use crate::agent::{TaskSpec, What};
 use crate::config::Config;
+use crate::front_door::FrontDoor;
 use crate::names;
 use crate::record::TaskError;
 use crate::run::CommandEnd;
@@ -77,6 +78,7 @@ enum Ran {
 /// Runs a command to its end. The zone is of no more use unless [`Step::Ran`] says `fit`.
 pub(crate) async fn execute(
     config: &Config,
+    front_door: &FrontDoor,
     zone: &mut dyn Zone,
     desk: &Desk,
     task: &TaskSpec,
@@ -101,7 +103,7 @@ pub(crate) async fn execute(
         stdout: clone(&stdout)?.into(),
         stderr: clone(&stderr)?.into(),
     };
-    let mut decision = desk.open(Arc::clone(&task.job), document(task));
+    let mut decision = desk.open(Arc::clone(&task.job), front_door.clone(), document(task));
     let ran = tokio::select! {
         exit = zone.run(command) => match (exit, decision.try_recv()) {
             (_, Ok(decision)) => Ran::Decided(decision),

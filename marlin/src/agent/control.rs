@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::agent::desk::{Decision, Desk, Visit};
 use crate::front_door::{Body, empty, full};
+use crate::perturbation::probability;
 use crate::record::{ErrorCode, TaskError};
 
 pub(crate) const PREFIX: &str = "/my/jobs/task/";
@@ -45,7 +46,7 @@ pub(crate) fn answer(
     desk: &Desk,
     visit: Option<&Visit>,
     method: &Method,
-    what: &str,
+    (what, query): (&str, Option<&str>),
     body: &[u8],
 ) -> Response<Body> {
     let Some(visit) = visit else {
@@ -71,6 +72,14 @@ pub(crate) fn answer(
             };
             desk.decide(visit, Decision::Fail(failing.error.into()));
             with_body(StatusCode::NO_CONTENT, empty())
+        }
+        ("POST", "perturb") if visit.front_door.perturbation().is_allowed() => {
+            let Some(probability) = probability(query) else {
+                let message = "\"p\" must be a number from 0 to 1";
+                return error(StatusCode::CONFLICT, "InvalidArgument", message);
+            };
+            visit.front_door.perturbation().set(probability);
+            with_body(StatusCode::OK, empty())
         }
         (_, "task" | "live" | "commit" | "fail") => {
             let message = "this method is not allowed here";

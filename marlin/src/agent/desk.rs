@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::context::JobContext;
+use crate::front_door::FrontDoor;
 use crate::record::{Output, TaskError};
 
 /// Outputs of one task. With [`NAME_BYTES_MAX`] this bounds the commit, which must fit into a record.
@@ -48,6 +49,7 @@ struct State {
 struct Session {
     number: u64,
     job: Arc<JobContext>,
+    front_door: FrontDoor,
     /// The document of the control API.
     document: Arc<serde_json::Value>,
     streamed: bool,
@@ -70,6 +72,8 @@ pub(crate) struct TooMuch;
 pub(crate) struct Visit {
     number: u64,
     pub(crate) job: Arc<JobContext>,
+    /// As the task knows it.
+    pub(crate) front_door: FrontDoor,
     pub(crate) document: Arc<serde_json::Value>,
     /// Cancelled at the end of the session.
     pub(crate) ended: CancellationToken,
@@ -107,6 +111,7 @@ impl Desk {
     pub(crate) fn open(
         &self,
         job: Arc<JobContext>,
+        front_door: FrontDoor,
         document: serde_json::Value,
     ) -> oneshot::Receiver<Decision> {
         let (decide, decision) = oneshot::channel();
@@ -117,6 +122,7 @@ impl Desk {
         state.session = Some(Session {
             number: state.sessions,
             job,
+            front_door,
             document: Arc::new(document),
             streamed: false,
             outputs: Vec::new(),
@@ -221,6 +227,7 @@ impl Session {
         Visit {
             number: self.number,
             job: Arc::clone(&self.job),
+            front_door: self.front_door.clone(),
             document: Arc::clone(&self.document),
             ended: self.ended.clone(),
             connections: self.connections.clone(),

@@ -144,15 +144,23 @@ async fn store_file(
             None => stream(&file).map_err(io)?,
         };
         let put = front_door.put(job.token(), name, CONTENT_TYPE, Some(size), body);
-        match put.await {
+        let stored = match put.await {
+            Err(error) if error.is_missing_directory() && !directories_made => {
+                job.forget_directories();
+                match make_directories(front_door, job, name).await {
+                    Ok(()) => {
+                        directories_made = true;
+                        continue;
+                    }
+                    failed => failed,
+                }
+            }
+            stored => stored,
+        };
+        match stored {
             Ok(()) => {
                 job.remember_directory(parent_of(name));
                 return Ok(());
-            }
-            Err(error) if error.is_missing_directory() && !directories_made => {
-                directories_made = true;
-                job.forget_directories();
-                make_directories(front_door, job, name).await?;
             }
             Err(error) if error.is_retryable() && attempt < STORE_ATTEMPTS => {
                 attempt += 1;

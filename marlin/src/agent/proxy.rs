@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use crate::agent::control;
 use crate::agent::desk::{Decision, Desk, TooMuch, Visit};
 use crate::agent::tunnel::{self, Tunnels};
-use crate::front_door::{Body, FrontDoor, decode_path, empty};
+use crate::front_door::{Body, FrontDoor, FrontDoorError, decode_path, empty};
 use crate::names;
 use crate::record::{ErrorCode, Output, TaskError};
 
@@ -64,7 +64,6 @@ impl Proxy {
     pub(crate) fn start(
         listeners: Vec<StdListener>,
         desk: &Arc<Desk>,
-        front_door: &FrontDoor,
         connections_max: usize,
     ) -> std::io::Result<Self> {
         let proxy = Self {
@@ -81,7 +80,6 @@ impl Proxy {
             let listener = TcpListener::from_std(listener)?;
             let server = Server {
                 desk: Arc::clone(desk),
-                front_door: front_door.clone(),
                 permits: Arc::clone(&permits),
                 stop: proxy.stop.clone(),
                 tasks: proxy.tasks.clone(),
@@ -106,7 +104,6 @@ impl Drop for Proxy {
 
 struct Server {
     desk: Arc<Desk>,
-    front_door: FrontDoor,
     permits: Arc<Semaphore>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -134,11 +131,11 @@ impl Server {
                 let _ = stream.set_nodelay(true);
                 let bound = visit.connections.token();
                 let (stop, ended) = (self.stop.clone(), visit.ended.clone());
-                let (desk, front_door) = (Arc::clone(&self.desk), self.front_door.clone());
+                let desk = Arc::clone(&self.desk);
                 let tunnels = Tunnels::new(&self.tasks, &self.stop);
                 self.tasks.spawn(async move {
                     // In here, so that it is gone when the session's end has waited for `bound`.
-                    let connection = connection(stream, desk, visit, front_door, tunnels);
+                    let connection = connection(stream, desk, visit, tunnels);
                     tokio::select! {
                         () = stop.cancelled() => {}
                         () = ended.cancelled() => {}
@@ -156,15 +153,9 @@ impl Server {
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    desk: Arc<Desk>,
-    visit: Visit,
-    front_door: FrontDoor,
-    tunnels: Tunnels,
-) {
+async fn connection(stream: TcpStream, desk: Arc<Desk>, visit: Visit, tunnels: Tunnels) {
     let service = service_fn(|request| {
-        let answer = answer(&desk, &visit, &front_door, &tunnels, request);
+        let answer = answer(&desk, &visit, &tunnels, request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let served = http1::Builder::new()
@@ -183,7 +174,6 @@ async fn connection(
 async fn answer(
     desk: &Desk,
     visit: &Visit,
-    front_door: &FrontDoor,
     tunnels: &Tunnels,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
@@ -201,7 +191,8 @@ async fn answer(
                 message,
             );
         };
-        return control::answer(desk, visit, &head.method, &what, &body.to_bytes());
+        let what = (what.as_str(), head.uri.query());
+        return control::answer(desk, visit, &head.method, what, &body.to_bytes());
     }
     let Some(visit) = visit else {
         let message = "no task is running in this zone";
@@ -213,9 +204,9 @@ async fn answer(
     };
     if tunnel::is_wanted(visit, &request) {
         let ours = hyper::upgrade::on(&mut request);
-        let (head, body) = passed_on(front_door, visit, request);
+        let (head, body) = passed_on(visit, request);
         let head = tunnel::keep_upgrade(head);
-        let response = send(front_door, head, body).await;
+        let response = send(&visit.front_door, head, body).await;
         return tunnels.open(visit, ours, response);
     }
     let emission = match Emission::of(request.method(), request.headers(), request.uri().path()) {
@@ -228,7 +219,7 @@ async fn answer(
         desk.streams(visit);
     }
     let Some(output) = emission.output else {
-        return forward(front_door, visit, request).await;
+        return forward(visit, request).await;
     };
     if output.reference {
         return match desk.emit(visit, output) {
@@ -239,7 +230,7 @@ async fn answer(
     if let Err(error) = desk.has_room(visit, &output.name) {
         return refuse(desk, visit, error);
     }
-    let response = forward(front_door, visit, request).await;
+    let response = forward(visit, request).await;
     if response.status().is_success()
         && let Err(error) = desk.emit(visit, output)
     {
@@ -256,13 +247,9 @@ fn refuse(desk: &Desk, visit: &Visit, error: TooMuch) -> Response<Body> {
     control::error(StatusCode::CONFLICT, "InvalidArgument", &message)
 }
 
-async fn forward(
-    front_door: &FrontDoor,
-    visit: &Visit,
-    request: Request<Incoming>,
-) -> Response<Body> {
-    let (builder, body) = passed_on(front_door, visit, request);
-    let mut response = send(front_door, builder, body).await;
+async fn forward(visit: &Visit, request: Request<Incoming>) -> Response<Body> {
+    let (builder, body) = passed_on(visit, request);
+    let mut response = send(&visit.front_door, builder, body).await;
     for name in &HOP_BY_HOP {
         response.headers_mut().remove(name);
     }
@@ -270,14 +257,11 @@ async fn forward(
 }
 
 /// The request for the front door: with the token of the job, without what concerns this connection only.
-fn passed_on(
-    front_door: &FrontDoor,
-    visit: &Visit,
-    request: Request<Incoming>,
-) -> (http::request::Builder, Body) {
+fn passed_on(visit: &Visit, request: Request<Incoming>) -> (http::request::Builder, Body) {
     let (head, body) = request.into_parts();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut builder = front_door.request(head.method, path, Some(visit.job.token()));
+    let token = Some(visit.job.token());
+    let mut builder = visit.front_door.request(head.method, path, token);
     if let Some(headers) = builder.headers_mut() {
         for (name, value) in &head.headers {
             let ours = name == AUTHORIZATION || name == HOST || is_ours(name);
@@ -295,11 +279,16 @@ async fn send(
     body: Body,
 ) -> Response<Body> {
     let sent = match builder.body(body) {
-        Ok(request) => front_door.send(request).await.map_err(|e| e.to_string()),
-        Err(error) => Err(error.to_string()),
+        Ok(request) => front_door.send(request).await,
+        Err(error) => Err(FrontDoorError::Transport(error.into())),
     };
     match sent {
         Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
+        Err(FrontDoorError::Refused {
+            status,
+            code,
+            message,
+        }) => control::error(status, &code, &message),
         Err(error) => {
             tracing::debug!(%error, "request of a task not passed on");
             let message = "manta is unable to serve this request";
@@ -517,13 +506,16 @@ mod tests {
         JobContext::new(record, CancellationToken::new(), mpsc::channel(1).0)
     }
 
+    fn door() -> FrontDoor {
+        FrontDoor::new("http://127.0.0.1:1")
+    }
+
     /// A local Manta without a front door, and a way to connect to it.
     fn local(connections: usize) -> (Arc<Desk>, Proxy, impl Fn() -> StdStream) {
         let listener = StdListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let desk = Arc::new(Desk::default());
-        let door = FrontDoor::new("http://127.0.0.1:1");
-        let proxy = Proxy::start(vec![listener], &desk, &door, connections).unwrap();
+        let proxy = Proxy::start(vec![listener], &desk, connections).unwrap();
         (desk, proxy, move || StdStream::connect(address).unwrap())
     }
 
@@ -551,7 +543,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn connections_speak_for_the_task_that_opened_them_or_not_at_all() {
         let (desk, proxy, connect) = local(1);
-        let _first = desk.open(job(), serde_json::json!({ "task": "first" }));
+        let _first = desk.open(job(), door(), serde_json::json!({ "task": "first" }));
         let mut held = tokio_stream(connect());
         let answer = send(&mut held, "GET /my/jobs/task/task").await;
         assert!(answer.contains("first"), "{answer}");
@@ -570,7 +562,7 @@ mod tests {
         between
             .write_all(b"POST /my/jobs/task/fail HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
             .unwrap();
-        let mut second = desk.open(job(), serde_json::json!({ "task": "second" }));
+        let mut second = desk.open(job(), door(), serde_json::json!({ "task": "second" }));
         for stream in [queued, between] {
             let mut stream = tokio_stream(stream);
             let mut answer = Vec::new();
@@ -588,7 +580,7 @@ mod tests {
     async fn a_task_that_emits_without_measure_fails() {
         let (desk, proxy, connect) = local(4);
         let name = format!("/u/{}", "x".repeat(4093));
-        let mut decision = desk.open(job(), serde_json::json!({}));
+        let mut decision = desk.open(job(), door(), serde_json::json!({}));
         let mut stream = tokio_stream(connect());
         for _ in 0..NAME_BYTES_MAX / name.len() {
             let answer = send(&mut stream, &format!("PUT {name}")).await;

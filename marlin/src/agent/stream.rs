@@ -24,6 +24,7 @@ use crate::agent::{Message, Parts, StartError, TaskSpec, What, local, reduce};
 use crate::error::chain;
 use crate::front_door::FrontDoor;
 use crate::names;
+use crate::perturbation::Perturbation;
 use crate::record::{ErrorCode, TaskError};
 use crate::run::Stopwatch;
 use crate::supervisor::event::Outcome;
@@ -100,7 +101,7 @@ impl Stream {
         let desk = Arc::new(Desk::default());
         let proxy = zone.listeners().and_then(|listeners| {
             let limit = self.parts.config.connections_per_zone;
-            Proxy::start(listeners, &desk, &self.parts.front_door, limit)
+            Proxy::start(listeners, &desk, limit)
         });
         match proxy {
             Ok(proxy) => helpers.proxy = Some(proxy),
@@ -159,10 +160,12 @@ impl Stream {
             task.report(None).await;
             self.parts.stats.tasks_started.inc();
             let init = init.take().filter(|init| !init.is_empty());
+            let perturbation = Perturbation::new(self.parts.config.perturb);
+            let front_door = self.parts.front_door.perturbed_by(perturbation);
             let step = tokio::select! {
                 biased;
                 () = self.kill.cancelled() => Step::Unrun(Outcome::Killed),
-                step = self.run_task(zone, desk, &task, init.as_deref()) => step,
+                step = self.run_task(zone, &front_door, desk, &task, init.as_deref()) => step,
             };
             if let Step::Unrun(Outcome::Killed) = &step {
                 // What it still says must not come after what its next attempt says.
@@ -180,7 +183,7 @@ impl Stream {
                 Step::Ran { rest, fit, init } => {
                     task.run = Some(stopwatch.stop(rest.end));
                     collecting.spawn(finish(
-                        self.parts.front_door.clone(),
+                        front_door,
                         self.agent.clone(),
                         Collected { task, rest },
                     ));
@@ -201,11 +204,12 @@ impl Stream {
     async fn run_task(
         &self,
         zone: &mut dyn Zone,
+        front_door: &FrontDoor,
         desk: &Desk,
         task: &TaskSpec,
         init: Option<&str>,
     ) -> Step {
-        match self.try_task(zone, desk, task, init).await {
+        match self.try_task(zone, front_door, desk, task, init).await {
             Ok(step) => step,
             Err(Trouble::Task(error)) => Step::Unrun(Outcome::Failed(error)),
             Err(Trouble::Zone(error)) => {
@@ -219,6 +223,7 @@ impl Stream {
     async fn try_task(
         &self,
         zone: &mut dyn Zone,
+        front_door: &FrontDoor,
         desk: &Desk,
         task: &TaskSpec,
         init: Option<&str>,
@@ -235,7 +240,7 @@ impl Stream {
                 directory: None,
                 shortened: false,
             };
-            let step = command::execute(&parts.config, zone, desk, task, run).await?;
+            let step = command::execute(&parts.config, front_door, zone, desk, task, run).await?;
             if matches!(&step, Step::Ran { rest, .. } if rest.error.is_some() || rest.decided) {
                 return Ok(step);
             }
@@ -246,7 +251,7 @@ impl Stream {
             .phase(self.group.phase)
             .map_or("", |phase| &phase.exec);
         let stdout = task.names().stdout();
-        let directory = outputs::prepare_directory(&parts.front_door, &task.job, &stdout);
+        let directory = outputs::prepare_directory(front_door, &task.job, &stdout);
         let run = match &task.what {
             What::Map { input, .. } => {
                 let file = local::open_copy(&parts.sharks, input).await;
@@ -264,13 +269,8 @@ impl Stream {
             }
             What::Reduce { feed, .. } => {
                 let (reader, writer) = reduce::pipe().map_err(Trouble::io("make a pipe"))?;
-                let feeding = reduce::feed(
-                    &task.job,
-                    &parts.front_door,
-                    &parts.sharks,
-                    feed.clone(),
-                    writer,
-                );
+                let feeding =
+                    reduce::feed(&task.job, front_door, &parts.sharks, feed.clone(), writer);
                 Run {
                     script,
                     purpose: Purpose::Exec,
@@ -282,7 +282,7 @@ impl Stream {
                 }
             }
         };
-        command::execute(&parts.config, zone, desk, task, run).await
+        command::execute(&parts.config, front_door, zone, desk, task, run).await
     }
 }
 

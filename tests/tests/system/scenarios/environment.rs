@@ -83,3 +83,15 @@ fn jobRerrorReboot() -> Result<()> {
         })])
         .run()
 }
+
+/// Whoever asks the kernel itself hears why not. What is asked for, to obey a key and not to obey it, takes the
+/// right to reboot, and would harm nobody.
+#[test]
+fn jobMerrorRebootOutput() -> Result<()> {
+    let ask = "syscall(169, 0xfee1dead, 672274793, $_) and print \"reboot: $!\\n\"";
+    map(&format!("perl -e '{ask} for 0, 0x89abcdef'"))
+        .inputs(&[ONE])
+        .an_output_each()
+        .contents(&["reboot: Operation not permitted\n".repeat(2).as_str()])
+        .run()
+}

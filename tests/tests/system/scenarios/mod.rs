@@ -1,16 +1,20 @@
 //! The scenarios of the reference's own suites, each by its name there; `tests/SCENARIOS.md` says which is where.
 //!
 //! Every input object exists beforehand, and after every job the same things are checked, whatever the
-//! scenario is about. In what is expected `%u` stands for the account, `%j` for the job, and a `*` at the end
-//! for whatever comes there. Source: marlin.md, appendix A.
+//! scenario is about. In what is expected `%u` stands for the account whose the inputs are, `%o` for that of
+//! whom the job is, mostly the same, `%j` for the job, and a `*` at the end for whatever comes there. Source: marlin.md, appendix A.
 
+mod authorization;
 mod environment;
 mod errors;
 mod init;
 mod main_suite;
 mod names;
+mod sizes;
+mod upstream;
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -32,9 +36,16 @@ pub(crate) struct Scenario {
     outputs: Vec<String>,
     contents: Option<Vec<String>>,
     errors: Vec<Value>,
+    /// So many inputs fail, each like this, instead of `errors`.
+    some_fail: Option<(RangeInclusive<usize>, Value)>,
     /// Names in the job's output area that are neither outputs nor named by errors.
     left: Vec<String>,
+    /// Done between the end of the input and the end of the job.
+    meanwhile: Option<Meanwhile>,
+    patience: Duration,
 }
+
+type Meanwhile = fn(&Store, &mut Client, &Job) -> Result<()>;
 
 /// A job of one map phase.
 pub(crate) fn map(exec: &str) -> Scenario {
@@ -56,7 +67,10 @@ impl Scenario {
             outputs: Vec::new(),
             contents: None,
             errors: Vec::new(),
+            some_fail: None,
             left: Vec::new(),
+            meanwhile: None,
+            patience: PATIENCE,
         }
     }
 
@@ -105,7 +119,7 @@ impl Scenario {
     /// One for each input, from the last phase so far.
     pub(crate) fn an_output_each(mut self) -> Self {
         let phase = self.phases.len() - 1;
-        let output = |input: &String| format!("/%u/jobs/%j/stor{input}.{phase}.*");
+        let output = |input: &String| format!("/%o/jobs/%j/stor{input}.{phase}.*");
         self.outputs = self.inputs.iter().map(output).collect();
         self
     }
@@ -113,7 +127,7 @@ impl Scenario {
     /// One, from the reducer that is the last phase so far.
     pub(crate) fn one_reduced(mut self) -> Self {
         let phase = self.phases.len() - 1;
-        self.outputs = vec![format!("/%u/jobs/%j/stor/reduce.{phase}.*")];
+        self.outputs = vec![format!("/%o/jobs/%j/stor/reduce.{phase}.*")];
         self
     }
 
@@ -128,13 +142,34 @@ impl Scenario {
         self
     }
 
+    /// So many of the inputs have no output but this error.
+    pub(crate) fn some_fail(mut self, count: RangeInclusive<usize>, error: Value) -> Self {
+        self.some_fail = Some((count, error));
+        self
+    }
+
+    pub(crate) fn meanwhile(mut self, what: Meanwhile) -> Self {
+        self.meanwhile = Some(what);
+        self
+    }
+
+    pub(crate) fn within(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     pub(crate) fn leaves(mut self, names: &[&str]) -> Self {
         self.left = names.iter().map(|name| (*name).to_owned()).collect();
         self
     }
 
     pub(crate) fn run(self) -> Result<()> {
-        let stage = Stage::open()?;
+        self.run_on(Launch::new())
+    }
+
+    /// On a store that is started like this.
+    pub(crate) fn run_on(self, launch: Launch) -> Result<()> {
+        let stage = Stage::open_on(launch)?;
         stage.play(self)?;
         stage.store.finish()
     }
@@ -147,7 +182,11 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn open() -> Result<Self> {
-        let store = Launch::new().setting("jobs.zones = 3").start()?;
+        Self::open_on(Launch::new())
+    }
+
+    pub(crate) fn open_on(launch: Launch) -> Result<Self> {
+        let store = launch.setting("jobs.zones = 3").start()?;
         let mut client = store.client()?;
         for directory in ["stor/mydir", "stor/my dir"] {
             client.mkdir(&url(&store.path(directory)))?.expect(204)?;
@@ -180,6 +219,14 @@ impl Stage {
 
     pub(crate) fn play(&self, scenario: Scenario) -> Result<()> {
         let mut client = self.store.client()?;
+        let phases = self.prepare(&scenario)?;
+        let job = Job::create(&mut client, &self.store, &phases)?;
+        self.perform(scenario, &mut client, &job)
+    }
+
+    /// Makes the inputs and the other objects; returns the phases.
+    fn prepare(&self, scenario: &Scenario) -> Result<Value> {
+        let mut client = self.store.client()?;
         let made = |name: &&String| !scenario.not_made.contains(name);
         for name in scenario.inputs.iter().filter(made).collect::<BTreeSet<_>>() {
             self.put_input(&mut client, &self.name(name))?;
@@ -188,28 +235,44 @@ impl Stage {
             let name = url(&self.name(name));
             client.put(&name, content.as_str())?.expect(204)?;
         }
+        self.phases(scenario)
+    }
+
+    fn phases(&self, scenario: &Scenario) -> Result<Value> {
         let text = Value::from(scenario.phases.clone()).to_string();
-        let phases: Value = serde_json::from_str(&self.name(&text))?;
+        Ok(serde_json::from_str(&self.name(&text))?)
+    }
+
+    /// Feeds a job that was created, and waits for it.
+    fn perform(&self, scenario: Scenario, client: &mut Client, job: &Job) -> Result<()> {
         let inputs: Vec<String> = scenario.inputs.iter().map(|name| self.name(name)).collect();
-        let (job, done) = Job::run(&mut client, &self.store, &phases, &inputs, PATIENCE)?;
-        self.check(&mut client, &scenario, &phases, &inputs, &job, &done)
-            .with_context(|| format!("{:?}", done))
+        if !inputs.is_empty() {
+            job.add(client, &inputs)?;
+        }
+        job.end(client)?;
+        if let Some(meanwhile) = scenario.meanwhile {
+            meanwhile(&self.store, client, job)?;
+        }
+        let done = job.wait(client, scenario.patience)?;
+        self.check(client, &scenario, &inputs, job, &done)
+            .with_context(|| format!("{done:?}"))
     }
 
     fn check(
         &self,
         client: &mut Client,
         scenario: &Scenario,
-        phases: &Value,
         inputs: &[String],
         job: &Job,
         done: &Finished,
     ) -> Result<()> {
         let id = job.path().rsplit('/').next().unwrap_or_default();
-        let expected = |text: &str| self.name(text).replace("%j", id);
+        let owner = job.path().split('/').nth(1).unwrap_or_default();
+        let expected = |text: &str| self.name(text).replace("%o", owner).replace("%j", id);
 
         // A.0, 1: the definition and the inputs are what was given.
-        ensure!(done.status["phases"] == *phases, "the phases are kept");
+        let phases = self.phases(scenario)?;
+        ensure!(done.status["phases"] == phases, "the phases are kept");
         let listed = client
             .get(&format!("{}/live/in", job.path()))?
             .expect(200)?;
@@ -222,7 +285,20 @@ impl Stage {
         let time = |name: &str| done.status[name].as_str().unwrap_or_default().to_owned();
         ensure!(done.status["inputDone"] == true && time("timeDone") >= time("timeCreated"));
         // 3: outputs and their contents.
-        let wanted: Vec<String> = scenario.outputs.iter().map(|name| expected(name)).collect();
+        let mut wanted: Vec<String> = scenario.outputs.iter().map(|name| expected(name)).collect();
+        if scenario.some_fail.is_some() {
+            let failed: BTreeSet<&str> = done
+                .errors
+                .iter()
+                .filter_map(|e| e["input"].as_str())
+                .collect();
+            let mut inputs = inputs.iter();
+            wanted.retain(|_| {
+                inputs
+                    .next()
+                    .is_some_and(|input| !failed.contains(input.as_str()))
+            });
+        }
         one_to_one(&wanted, &done.outputs, |wanted, name| fits(wanted, name))
             .with_context(|| format!("outputs; expected {wanted:?}"))?;
         if let Some(contents) = &scenario.contents {
@@ -235,15 +311,26 @@ impl Stage {
                 .with_context(|| format!("contents; expected {wanted:?}, found {found:?}"))?;
         }
         // 4: errors.
-        let wanted: Vec<Value> = scenario
+        let mut wanted: Vec<Value> = scenario
             .errors
             .iter()
             .map(|error| Ok(serde_json::from_str(&expected(&error.to_string()))?))
             .collect::<Result<_>>()?;
+        if let Some((count, error)) = &scenario.some_fail {
+            ensure!(
+                count.contains(&done.errors.len()),
+                "{count:?} failures are expected"
+            );
+            wanted = vec![error.clone(); done.errors.len()];
+        }
         one_to_one(&wanted, &done.errors, error_fits)
             .with_context(|| format!("errors; expected {wanted:#?}"))?;
         // 5 and 6: counters.
         let stats = &done.status["stats"];
+        if done.status["cancelled"] == true {
+            // Neither its counters nor what lies about are promised then.
+            return Ok(());
+        }
         ensure!(
             stats["tasks"] == stats["tasksDone"] && stats["retries"] == 0,
             "{stats}"
