@@ -1,7 +1,7 @@
 //! What links and renames leave to be done: errands, and references that a crash has left behind.
 
 use async_trait::async_trait;
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use futures_util::stream::{self, StreamExt};
 use libmanta::link::{Audit, Errand, Finding, Next};
 use libmanta::moray::MorayError;
@@ -125,14 +125,25 @@ impl Router {
         }
     }
 
-    /// Looks which errand waits longest, for the [`Stats`].
+    /// Looks which errand waits longest, for the [`Stats`]: in the shards that answer, since it is when one of
+    /// them does not that errands wait.
     pub(crate) async fn look_for_oldest_errand(&self) -> Result<(), MorayError> {
         let end = Timestamp::from_millis(u64::MAX);
         let first = self.shards.iter().map(|shard| shard.errands(None, end, 1));
-        let first = try_join_all(first).await?;
-        let oldest = first.iter().flatten().map(|logged| logged.logged).min();
+        let (mut oldest, mut failed) = (None, None);
+        for first in join_all(first).await {
+            match first {
+                Ok(first) => {
+                    oldest = oldest
+                        .into_iter()
+                        .chain(first.iter().map(|l| l.logged))
+                        .min()
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
         self.stats.set_oldest_errand(oldest);
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Runs errands of one shard's log and forgets those that could be run.

@@ -127,12 +127,13 @@ impl Worker {
 
     async fn run_errands(&self) {
         let before = self.before(self.config.errands_age);
-        let run = self.router.run_errands(before, PAGE).await;
-        let looked = self.router.look_for_oldest_errand().await;
-        match run.and_then(|count| looked.map(|()| count)) {
+        match self.router.run_errands(before, PAGE).await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "errands of links and renames run from the logs"),
             Err(error) => tracing::warn!(%error, "errands of links and renames wait"),
+        }
+        if let Err(error) = self.router.look_for_oldest_errand().await {
+            tracing::warn!(%error, "errands of links and renames cannot be counted");
         }
     }
 

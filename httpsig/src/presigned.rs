@@ -41,22 +41,37 @@ pub fn presigned_text(
     let mut methods = methods.to_vec();
     methods.sort_unstable();
     let methods = methods.join(",");
-    format!("{methods}\n{host}\n{path}\n{}", canonical_query(query))
+    let mut text = String::with_capacity(512);
+    for line in [&methods, host, path] {
+        text.push_str(line);
+        text.push('\n');
+    }
+    push_canonical_query(&mut text, query);
+    text
 }
 
 /// `name=value` pairs, encoded, sorted by name, joined by `&`.
 pub(crate) fn canonical_query(query: &[(impl AsRef<[u8]>, impl AsRef<[u8]>)]) -> String {
+    let mut text = String::new();
+    push_canonical_query(&mut text, query);
+    text
+}
+
+fn push_canonical_query(text: &mut String, query: &[(impl AsRef<[u8]>, impl AsRef<[u8]>)]) {
     let mut pairs: Vec<(&[u8], &[u8])> = query
         .iter()
         .map(|(name, value)| (name.as_ref(), value.as_ref()))
         .collect();
     // Stable: equal names keep the order in which they were sent.
     pairs.sort_by_key(|(name, _)| *name);
-    let pairs: Vec<String> = pairs
-        .into_iter()
-        .map(|(name, value)| format!("{}={}", encode_query(name), encode_query(value)))
-        .collect();
-    pairs.join("&")
+    for (index, (name, value)) in pairs.into_iter().enumerate() {
+        if index > 0 {
+            text.push('&');
+        }
+        text.extend(percent_encode(name, UNRESERVED));
+        text.push('=');
+        text.extend(percent_encode(value, UNRESERVED));
+    }
 }
 
 /// The signature in a query, checked as far as that goes without knowing the key.
@@ -182,13 +197,20 @@ impl Presigned {
 /// Splits and decodes as the servers and clients of the ecosystem do: `+` is a blank, and a `%` without
 /// two digits behind it is a `%`.
 fn decode_query(query: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let decode = |text: &str| percent_decode(text.replace('+', " ").as_bytes()).collect();
     query
         .split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .map(|(name, value)| (decode(name), decode(value)))
         .collect()
+}
+
+fn decode(text: &str) -> Vec<u8> {
+    // Most of a URL needs neither, and this runs for each request.
+    if !text.bytes().any(|byte| byte == b'%' || byte == b'+') {
+        return text.as_bytes().to_vec();
+    }
+    percent_decode(text.replace('+', " ").as_bytes()).collect()
 }
 
 /// Whole seconds; some clients divide milliseconds and send a fraction, which is cut off.

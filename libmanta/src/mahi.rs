@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::{Account, AccountId, Login, UserId};
+use crate::{Account, AccountId, Login, Timestamp, UserId};
 
 pub use activate::{Activated, OPERATOR_ROLE, UnknownRole, activate};
 pub use authorize::{
@@ -40,11 +40,20 @@ pub trait Identity: Send + Sync + fmt::Debug {
     /// A role of any account, as it is now.
     async fn role(&self, id: Uuid) -> Result<Option<Arc<Role>>, IdentityError>;
 
-    /// A token that lets its bearer act as `principal`. Opaque, sealed, safe in a header.
-    fn mint_token(&self, principal: &Principal) -> String;
+    /// A token that lets its bearer act as `principal`, as long as tokens do, and not after `until`. Opaque,
+    /// sealed, safe in a header.
+    fn mint_token(&self, principal: &Principal, until: Option<Timestamp>) -> String;
 
     /// What a token says, if this store made it and it has not expired.
-    fn open_token(&self, token: &str) -> Result<Principal, InvalidToken>;
+    fn open_token(&self, token: &str) -> Result<Bearer, InvalidToken>;
+}
+
+/// Whoever brings a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bearer {
+    pub principal: Principal,
+    /// From then on the token is worth nothing.
+    pub expires: Timestamp,
 }
 
 /// Who a request acts as.

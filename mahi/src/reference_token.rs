@@ -112,8 +112,12 @@ pub(crate) fn seal(named: &Named, keys: &AuthToken, now: Timestamp) -> String {
     encrypt(&json, keys)
 }
 
-/// Errors: it was not made with these keys, or is older than they say.
-pub(crate) fn open(token: &str, keys: &AuthToken, now: Timestamp) -> Result<Named, InvalidToken> {
+/// Whom it names, and when it expires. Errors: it was not made with these keys, or is older than they say.
+pub(crate) fn open(
+    token: &str,
+    keys: &AuthToken,
+    now: Timestamp,
+) -> Result<(Named, Timestamp), InvalidToken> {
     let json = decrypt(token, keys).ok_or(InvalidToken::Malformed)?;
     let malformed = |_| InvalidToken::Malformed;
     let Versioned { v } = serde_json::from_slice(&json).map_err(malformed)?;
@@ -143,10 +147,13 @@ pub(crate) fn open(token: &str, keys: &AuthToken, now: Timestamp) -> Result<Name
         _ => return Err(InvalidToken::Malformed),
     };
     // One from the future is young, as it is to the reference.
-    let age = u128::from(now.as_millis().saturating_sub(made));
-    match age > keys.max_age.as_millis() {
+    let age_max = u64::try_from(keys.max_age.as_millis()).unwrap_or(u64::MAX);
+    match now.as_millis().saturating_sub(made) > age_max {
         true => Err(InvalidToken::Expired),
-        false => Ok(named),
+        false => {
+            let expires = made.saturating_add(age_max).saturating_add(1);
+            Ok((named, Timestamp::from_millis(expires)))
+        }
     }
 }
 
@@ -206,12 +213,13 @@ mod tests {
     fn a_token_names_its_bearer_until_it_is_too_old() {
         let bearer = named();
         let token = seal(&bearer, &keys(), at(1000));
-        assert_eq!(open(&token, &keys(), at(61_000)), Ok(bearer.clone()));
+        let opened = Ok((bearer, at(61_001)));
+        assert_eq!(open(&token, &keys(), at(61_000)), opened);
         assert_eq!(
             open(&token, &keys(), at(61_001)),
             Err(InvalidToken::Expired)
         );
-        assert_eq!(open(&token, &keys(), at(0)), Ok(bearer));
+        assert_eq!(open(&token, &keys(), at(0)), opened);
     }
 
     #[test]
@@ -258,7 +266,8 @@ mod tests {
             let filled = document.replace("ACCOUNT", &account.to_string());
             let filled = filled.replace("ROLE", &role.to_string());
             let token = encrypt(filled.as_bytes(), &keys());
-            assert_eq!(open(&token, &keys(), at(1000)), expected, "{document}");
+            let opened = open(&token, &keys(), at(1000)).map(|(named, _)| named);
+            assert_eq!(opened, expected, "{document}");
         }
     }
 
@@ -266,7 +275,7 @@ mod tests {
     #[test]
     fn another_program_makes_the_same() {
         let account = "bc8cd146-fecb-11e1-bd8a-bb6f54b49808".parse().unwrap();
-        let opened = open(MADE_BY_OPENSSL, &keys(), at(1000)).unwrap();
+        let (opened, _) = open(MADE_BY_OPENSSL, &keys(), at(1000)).unwrap();
         assert_eq!((opened.account, opened.user), (account, None));
     }
 

@@ -8,7 +8,9 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
-use libmanta::mahi::{ActingUser, Held, Identity, IdentityError, InvalidToken, Principal, Role};
+use libmanta::mahi::{
+    ActingUser, Bearer, Held, Identity, IdentityError, InvalidToken, Principal, Role,
+};
 use libmanta::moray::{BatchError, Buckets, Expect, MorayError, Write};
 use libmanta::{Account, AccountId, Clock, Login, Timestamp, UserId};
 use uuid::Uuid;
@@ -233,25 +235,29 @@ impl Identity for Service {
 
     /// In the format of the reference where that is configured, except for jobs: theirs stay in the store, and
     /// are better sealed.
-    fn mint_token(&self, principal: &Principal) -> String {
+    fn mint_token(&self, principal: &Principal, until: Option<Timestamp>) -> String {
         let now = self.clock.now();
+        // That format has no end of its own in it.
         if let Some(keys) = &self.config.auth_token
             && !principal.from_job
+            && until.is_none()
         {
             return reference_token::seal(&self.named(principal), keys, now);
         }
         let life = u64::try_from(self.config.token_life.as_millis()).unwrap_or(u64::MAX);
-        let expires = now.as_millis().saturating_add(life);
-        self.sealer.seal(principal, Timestamp::from_millis(expires))
+        let expires = Timestamp::from_millis(now.as_millis().saturating_add(life));
+        let expires = until.map_or(expires, |until| expires.min(until));
+        self.sealer.seal(principal, expires)
     }
 
-    fn open_token(&self, token: &str) -> Result<Principal, InvalidToken> {
+    fn open_token(&self, token: &str) -> Result<Bearer, InvalidToken> {
         let now = self.clock.now();
         let opened = self.sealer.open(token, now);
         match (&self.config.auth_token, opened) {
             (Some(keys), Err(InvalidToken::Malformed)) => {
-                let named = reference_token::open(token, keys, now)?;
-                self.principal(named).ok_or(InvalidToken::Malformed)
+                let (named, expires) = reference_token::open(token, keys, now)?;
+                let principal = self.principal(named).ok_or(InvalidToken::Malformed)?;
+                Ok(Bearer { principal, expires })
             }
             (_, opened) => opened,
         }

@@ -11,7 +11,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libmanta::Timestamp;
-use libmanta::mahi::{InvalidToken, Principal};
+use libmanta::mahi::{Bearer, InvalidToken, Principal};
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +60,7 @@ impl Sealer {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    pub(crate) fn open(&self, token: &str, now: Timestamp) -> Result<Principal, InvalidToken> {
+    pub(crate) fn open(&self, token: &str, now: Timestamp) -> Result<Bearer, InvalidToken> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(InvalidToken::Malformed);
         }
@@ -76,11 +76,12 @@ impl Sealer {
         let Some((&(VERSION | VERSION_WITH_ROLES), json)) = sealed.split_first() else {
             return Err(InvalidToken::Malformed);
         };
-        let claims: Claims = serde_json::from_slice(json).map_err(|_| InvalidToken::Malformed)?;
-        if now >= claims.expires {
-            return Err(InvalidToken::Expired);
+        let Claims { principal, expires } =
+            serde_json::from_slice(json).map_err(|_| InvalidToken::Malformed)?;
+        match now >= expires {
+            true => Err(InvalidToken::Expired),
+            false => Ok(Bearer { principal, expires }),
         }
-        Ok(claims.principal)
     }
 }
 
@@ -112,7 +113,11 @@ mod tests {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
         );
-        assert_eq!(sealer.open(&token, at(999)), Ok(alice));
+        let bearer = Bearer {
+            principal: alice,
+            expires: at(1000),
+        };
+        assert_eq!(sealer.open(&token, at(999)), Ok(bearer));
         assert_eq!(sealer.open(&token, at(1000)), Err(InvalidToken::Expired));
     }
 
@@ -150,7 +155,7 @@ mod tests {
         };
         let token = sealer.seal(&bob, at(u64::MAX));
         assert!(token.len() <= TOKEN_BYTES_MAX, "{}", token.len());
-        assert_eq!(sealer.open(&token, at(0)), Ok(bob));
+        assert_eq!(sealer.open(&token, at(0)).unwrap().principal, bob);
         assert_eq!(URL_SAFE_NO_PAD.decode(&token).unwrap()[0], 2);
         let plain = sealer.seal(&principal(), at(1));
         assert_eq!(URL_SAFE_NO_PAD.decode(&plain).unwrap()[0], 1);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use libmanta::mahi::{ActingUser, Held, Identity as _, InvalidToken, Principal};
 use libmanta::moray::{Buckets, Expect, RecordKey, Write};
-use libmanta::{Account, Clock, SystemClock};
+use libmanta::{Account, Clock, SystemClock, Timestamp};
 use mahi::admin::{
     self, AddMember, Client, ClientError, CreateAccount, CreatePolicy, CreateRole, MemberName,
 };
@@ -495,18 +495,19 @@ async fn tokens_of_either_format_restore_who_acts_and_in_which_roles() {
         roles: vec![alice.roles["r"], carol.roles["r"]],
         ..Principal::of(&alice)
     };
+    let who = |store: &Service, token: &str| store.open_token(token).map(|bearer| bearer.principal);
     for principal in [Principal::of(&alice), bob.clone()] {
-        let token = own.mint_token(&principal);
-        assert_eq!(own.open_token(&token), Ok(principal.clone()));
+        let token = own.mint_token(&principal, None);
+        assert_eq!(who(own, &token), Ok(principal.clone()));
         assert_eq!(
-            reference.open_token(&token),
+            who(&reference, &token),
             Ok(principal.clone()),
             "both are accepted"
         );
-        let token = reference.mint_token(&principal);
-        assert_eq!(reference.open_token(&token), Ok(principal.clone()));
+        let token = reference.mint_token(&principal, None);
+        assert_eq!(who(&reference, &token), Ok(principal.clone()));
         assert_eq!(
-            own.open_token(&token),
+            who(own, &token),
             Err(InvalidToken::Malformed),
             "only where configured"
         );
@@ -515,14 +516,25 @@ async fn tokens_of_either_format_restore_who_acts_and_in_which_roles() {
             ..principal
         };
         assert_eq!(
-            own.open_token(&reference.mint_token(&of_job)),
+            who(own, &reference.mint_token(&of_job, None)),
             Ok(of_job),
             "jobs keep ours"
         );
     }
-    let token = reference.mint_token(&bob);
+    let whole = own.open_token(&own.mint_token(&bob, None)).unwrap();
+    let far = Timestamp::from_millis(u64::MAX);
+    let soon = Timestamp::from_millis(whole.expires.as_millis() - 3_600_000);
+    for store in [own, &reference] {
+        let token = store.mint_token(&bob, Some(soon));
+        let sooner = own.open_token(&token).unwrap();
+        assert_eq!((&sooner.principal, sooner.expires), (&bob, soon));
+        let token = store.mint_token(&bob, Some(far));
+        let no_later = own.open_token(&token).unwrap();
+        assert!(no_later.expires < far, "{no_later:?}");
+    }
+    let token = reference.mint_token(&bob, None);
     reference.remove_user("alice", "bob").await.unwrap();
-    assert_eq!(reference.open_token(&token), Err(InvalidToken::Malformed));
+    assert_eq!(who(&reference, &token), Err(InvalidToken::Malformed));
     drop(reference);
     store.close().await;
 }

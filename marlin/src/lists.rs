@@ -42,13 +42,15 @@ pub(crate) fn lines(
             if segments.is_empty() {
                 return Ok::<_, JournalError>(None);
             }
-            let mut lines = Vec::new();
-            for segment in segments {
+            // Made one by one as they are taken: those of a task repeat what is the same for all tasks, so
+            // they may be far longer than the page.
+            let selecting = select.clone();
+            let entries = segments.into_iter().flat_map(|segment| {
                 let time = segment.time;
-                let entries = segment.entries.into_iter();
-                lines.extend(entries.flat_map(|entry| select.lines(entry, time)).map(Ok));
-            }
-            Ok(Some((stream::iter(lines), (journal, next, select))))
+                segment.entries.into_iter().map(move |entry| (entry, time))
+            });
+            let lines = entries.flat_map(move |(entry, time)| selecting.lines(entry, time));
+            Ok(Some((stream::iter(lines.map(Ok)), (journal, next, select))))
         },
     );
     pages.try_flatten().boxed()

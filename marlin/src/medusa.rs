@@ -27,7 +27,7 @@ pub(crate) async fn offer(front_door: &FrontDoor, identity: &dyn Identity) -> Re
     let Some(account) = account else {
         return Err(format!("there is no account {LOGIN}"));
     };
-    let token = identity.mint_token(&Principal::of(&account));
+    let token = identity.mint_token(&Principal::of(&account), None);
     let told = |error: FrontDoorError| {
         let mut text = error.to_string();
         if let Some(source) = std::error::Error::source(&error) {

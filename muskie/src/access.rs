@@ -131,6 +131,7 @@ impl Request<'_> {
     }
 
     /// What the rights in that tree depended on, for whoever changes something there: it must still be so then.
+    /// Where there was nothing they depended on the directory above, whose roles are not compared again.
     pub(crate) fn judged(&self, owner: &Account, entry: Option<&Entry>) -> Option<Judged> {
         (!self.has_all_rights(owner)).then(|| Judged::of(entry))
     }

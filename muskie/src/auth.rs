@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use httpsig::{Algorithm, Authorization, Fingerprint, ParseError};
-use libmanta::mahi::{ActingUser, InvalidToken, OPERATOR_ROLE, Principal};
+use libmanta::mahi::{ActingUser, Bearer, InvalidToken, OPERATOR_ROLE};
 use libmanta::{Account, Timestamp};
 
 use crate::errors::{Error, Result};
@@ -68,7 +68,7 @@ pub(crate) enum Asked {
     /// A list of names; without one, whatever is active by default.
     Names(Option<String>),
     /// What a token says, which holds whatever the request says.
-    Stored(Principal),
+    Stored(Bearer),
 }
 
 impl Credentials {
@@ -86,7 +86,10 @@ impl Credentials {
     pub(crate) fn may_be_guessed(&self, server: &Server) -> bool {
         match &self.proof {
             Proof::Token(token) => {
-                server.identity.open_token(token) == Err(InvalidToken::Malformed)
+                matches!(
+                    server.identity.open_token(token),
+                    Err(InvalidToken::Malformed)
+                )
             }
             _ => self.claim_something(),
         }
@@ -207,10 +210,11 @@ pub(crate) async fn authenticate(
 }
 
 async fn by_token(server: &Server, token: &str) -> Result<Somebody> {
-    let principal = server
+    let bearer = server
         .identity
         .open_token(token)
         .map_err(Error::InvalidAuthenticationToken)?;
+    let principal = &bearer.principal;
     let account = server.identity.account_by_id(principal.account).await?;
     let account = account.ok_or_else(|| Error::AccountDoesNotExist {
         login: principal.login.to_string(),
@@ -228,7 +232,7 @@ async fn by_token(server: &Server, token: &str) -> Result<Somebody> {
     Ok(Somebody {
         account,
         user: principal.user.clone(),
-        asked: Asked::Stored(principal),
+        asked: Asked::Stored(bearer),
     })
 }
 
@@ -341,7 +345,7 @@ impl Somebody {
     /// Whether a blocked owner does not concern them.
     fn may_be_operator(&self) -> bool {
         let operator = match &self.asked {
-            Asked::Stored(principal) => principal.operator,
+            Asked::Stored(bearer) => bearer.principal.operator,
             Asked::Names(names) => {
                 !self.account.role_operator
                     || names.as_deref().map(str::trim) == Some(OPERATOR_ROLE)

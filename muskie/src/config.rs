@@ -134,6 +134,8 @@ pub struct Config {
     pub multipart: Multipart,
     /// Interactive sessions at once, on jobs of one account a quarter of them, but at least one; more are told to come back.
     pub sessions_max: usize,
+    /// Requests that wait for a job at once, of one account a quarter of them; more are answered without a wait.
+    pub job_waits_max: usize,
     /// How long nothing may be said in a session before it ends.
     pub session_idle: Duration,
     /// Images (semantic versions) that a job may demand.
@@ -170,6 +172,7 @@ impl Default for Config {
             shutdown_grace: Duration::from_secs(30),
             multipart: Multipart::default(),
             sessions_max: 256,
+            job_waits_max: 1024,
             session_idle: Duration::from_secs(30),
             job_images: ["13.1.0", "13.3.4", "13.3.5", "13.3.6", "16.1.0"]
                 .map(String::from)

@@ -186,8 +186,7 @@ async fn authenticate(
     }
     let somebody = auth::authenticate(server, head, credentials).await;
     match &somebody {
-        // Whoever is blocked is who they say: a job of theirs asks from the address of all jobs.
-        Ok(_) | Err(Error::AccountBlocked { .. }) => {}
+        Ok(_) => {}
         Err(error) if guessed && error.answer().status.is_client_error() => {
             server.throttling.failed(head.client, class);
         }

@@ -136,7 +136,9 @@ async fn create(request: &Request<'_>, body: &mut RequestBody) -> Result<Reply> 
         from_job: true,
         ..caller.clone()
     };
-    let token = request.server.identity.mint_token(&principal);
+    // Whoever holds a token could go on for ever by jobs that make jobs.
+    let until = request.caller.as_ref().and_then(|caller| caller.until);
+    let token = request.server.identity.mint_token(&principal, until);
     let job = NewJob {
         owner,
         principal,
@@ -278,7 +280,9 @@ async fn live(
             let status = match wait(&head.query)? {
                 None => server.jobs.status(owner, id).await,
                 Some(at_most) => {
-                    // Whoever waits takes nobody's turn.
+                    // Whoever waits takes nobody's turn, but a connection, even when its client has left.
+                    let share = server.job_waits.take(owner);
+                    let at_most = share.as_ref().map_or(Duration::ZERO, |_| at_most);
                     body.end_turn();
                     tokio::select! {
                         status = server.jobs.wait(owner, id, at_most) => status,

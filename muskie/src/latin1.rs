@@ -4,11 +4,13 @@ use http::HeaderValue;
 use http::header::{AsHeaderName, HeaderMap};
 
 pub(crate) fn decode(value: &HeaderValue) -> String {
-    value
-        .as_bytes()
-        .iter()
-        .map(|&byte| char::from(byte))
-        .collect()
+    match value.to_str() {
+        Ok(ascii) => ascii.to_owned(),
+        Err(_) => {
+            let bytes = value.as_bytes().iter();
+            bytes.map(|&byte| char::from(byte)).collect()
+        }
+    }
 }
 
 /// The inverse; a character that Latin-1 lacks becomes `?`. `None` if the text cannot be a header.

@@ -13,6 +13,7 @@ mod config;
 mod descriptors;
 mod listener;
 mod server;
+mod shares;
 mod throttle;
 mod tls;
 mod transport;

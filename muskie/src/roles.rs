@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::header::HeaderName;
 pub(crate) use libmanta::mahi::ANONYMOUS_USER as ANONYMOUS;
-use libmanta::mahi::{self, ActingUser, Activated, Held, Principal, UnknownRole};
-use libmanta::{Account, Entry};
+use libmanta::mahi::{self, ActingUser, Activated, Bearer, Held, Principal, UnknownRole};
+use libmanta::{Account, Entry, Timestamp};
 use uuid::Uuid;
 
 use crate::auth::{Asked, Somebody};
@@ -26,8 +26,8 @@ pub(crate) struct Caller {
     pub(crate) held: Arc<[Held]>,
     /// Stands for everybody without a key.
     pub(crate) anonymous: bool,
-    /// Brought a token, no key.
-    pub(crate) by_token: bool,
+    /// The end of the token it brought; `None` for a key.
+    pub(crate) until: Option<Timestamp>,
 }
 
 impl Caller {
@@ -57,15 +57,18 @@ pub(crate) async fn activate(server: &Server, somebody: Somebody) -> Result<Call
         .identity
         .held_roles(account.id, user.as_ref().map(|user| user.id))
         .await?;
-    let by_token = matches!(asked, Asked::Stored(_));
+    let mut until = None;
     let principal = match asked {
-        // Rights that were taken away since are taken from tokens too.
-        Asked::Stored(principal) => Principal {
-            operator: principal.operator
-                && user.is_none()
-                && (account.operator || account.role_operator),
-            ..principal
-        },
+        Asked::Stored(Bearer { principal, expires }) => {
+            until = Some(expires);
+            Principal {
+                // Rights that were taken away since are taken from tokens too.
+                operator: principal.operator
+                    && user.is_none()
+                    && (account.operator || account.role_operator),
+                ..principal
+            }
+        }
         Asked::Names(names) => {
             let activated = mahi::activate(&account, user.as_ref(), &held, names.as_deref());
             let Activated { operator, roles } = activated.map_err(unknown)?;
@@ -82,7 +85,7 @@ pub(crate) async fn activate(server: &Server, somebody: Somebody) -> Result<Call
         account,
         held,
         anonymous: false,
-        by_token,
+        until,
     })
 }
 
@@ -113,7 +116,7 @@ pub(crate) async fn anonymous(server: &Server, owner: &Arc<Account>) -> Result<O
         account: owner.clone(),
         held,
         anonymous: true,
-        by_token: false,
+        until: None,
     }))
 }
 

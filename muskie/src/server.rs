@@ -36,6 +36,7 @@ use crate::listener::{Door, Listener};
 use crate::medusa::Reflector;
 use crate::metrics::Metrics;
 use crate::multipart::{Collector, Commits};
+use crate::shares::Shares;
 use crate::throttle::{Throttle, Throttling};
 use crate::tls::Tls;
 use crate::transport::Transport;
@@ -200,6 +201,7 @@ pub(crate) struct Server {
     pub(crate) health: Health,
     pub(crate) commits: Commits,
     pub(crate) reflector: Reflector,
+    pub(crate) job_waits: Arc<Shares>,
     connection_permits: Arc<Semaphore>,
     refusal_permits: Arc<Semaphore>,
     connections: TaskTracker,
@@ -234,6 +236,7 @@ impl Server {
             health: Health::default(),
             commits: Commits::new(&config.multipart),
             reflector: Reflector::new(config.sessions_max, config.session_idle),
+            job_waits: Shares::new(config.job_waits_max),
             connection_permits: Arc::new(Semaphore::new(descriptors::connections_max(&config))),
             refusal_permits: Arc::new(Semaphore::new(REFUSALS_MAX)),
             config,

@@ -2,7 +2,7 @@
 //! it expires. Source: rest-api.md section 9.6.
 //!
 //! A token makes no other token: it would never expire, and whoever got hold of one, or of that of a job, would
-//! stay in for good.
+//! stay in for good. For the same reason the token of a job that is made with one expires with it.
 
 use http::StatusCode;
 
@@ -17,7 +17,7 @@ pub(crate) async fn create(request: &Request<'_>, body: &mut RequestBody) -> Res
     if request
         .caller
         .as_ref()
-        .is_some_and(|caller| caller.by_token)
+        .is_some_and(|caller| caller.until.is_some())
     {
         return Err(request.forbidden());
     }
@@ -37,7 +37,7 @@ pub(crate) async fn create(request: &Request<'_>, body: &mut RequestBody) -> Res
         return Err(request.forbidden());
     };
     body.discard().await?;
-    let token = request.server.identity.mint_token(caller);
+    let token = request.server.identity.mint_token(caller, None);
     let document = serde_json::json!({ "token": token }).to_string();
     Ok(Reply::document(
         StatusCode::CREATED,

@@ -21,7 +21,7 @@ pub struct Home {
 }
 
 impl Home {
-    /// The user for whom `manta up` made a key.
+    /// The user whom `manta up` gave the account, with the key that it named.
     pub fn of(store: &Store) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("manta-home-").tempdir()?;
         let ssh = directory.path().join(".ssh");
@@ -38,7 +38,7 @@ impl Home {
         let public = public.context("start ssh-keygen")?;
         ensure!(
             public.status.success(),
-            "ssh-keygen must read the key that manta up made"
+            "ssh-keygen must read the key that manta up named"
         );
         fs::write(ssh.join("id_rsa.pub"), public.stdout).context("write the public key")?;
         let variables = vec![

@@ -149,3 +149,15 @@ pub fn files_below(directory: &Path) -> Result<BTreeMap<PathBuf, u64>> {
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
+
+/// Whether a command line runs on this machine, in a zone or not.
+#[must_use]
+pub fn runs(line: &[&str]) -> bool {
+    let wanted: Vec<u8> = line
+        .iter()
+        .flat_map(|word| [word.as_bytes(), b"\0"].concat())
+        .collect();
+    process_ids().iter().any(|id| {
+        std::fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|cmdline| cmdline == wanted)
+    })
+}

@@ -20,7 +20,11 @@ use tempfile::TempDir;
 
 use crate::{Client, Home, Signer, binary, logs, machine, wait_for};
 
-/// A first start makes an RSA key, which takes seconds on a busy machine.
+/// To make an RSA key for each store would take minutes of a whole run.
+const KEY: &str = include_str!("../../httpsig/tests/fixtures/keys/rsa2048.pkcs8.pem");
+const PUBLIC_KEY: &str = include_str!("../../httpsig/tests/fixtures/keys/rsa2048.pub");
+
+/// A first start without a key makes one, which takes seconds on a busy machine.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// SIGTERM drains what is under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
@@ -36,6 +40,7 @@ pub struct Launch {
     binary: Option<PathBuf>,
     working_directory: Option<PathBuf>,
     expected_warnings: Vec<&'static str>,
+    without_key: bool,
 }
 
 impl Launch {
@@ -109,10 +114,20 @@ impl Launch {
         self
     }
 
+    /// The user has no key, so that the store makes one.
+    #[must_use]
+    pub fn without_key(mut self) -> Self {
+        self.without_key = true;
+        self
+    }
+
     pub fn start(self) -> Result<Store> {
         let scratch = tempfile::Builder::new().prefix("manta-test-").tempdir()?;
         let home = scratch.path().join("home");
         fs::create_dir(&home).context("create a home directory")?;
+        if !self.without_key {
+            write_key(&home)?;
+        }
         self.start_in(scratch, home)
     }
 
@@ -141,6 +156,16 @@ impl Launch {
         store.start()?;
         Ok(store)
     }
+}
+
+/// A user's key, where `manta up` finds it.
+fn write_key(home: &Path) -> Result<()> {
+    let ssh = home.join(".ssh");
+    fs::create_dir(&ssh).context("create .ssh")?;
+    let key = ssh.join("id_rsa");
+    fs::write(&key, KEY).context("write the key")?;
+    fs::set_permissions(&key, Permissions::from_mode(0o600))?;
+    fs::write(key.with_extension("pub"), PUBLIC_KEY).context("write the public key")
 }
 
 /// A store and everything it needs. Its directories go away with it.
@@ -208,16 +233,23 @@ impl Store {
         ensure!(self.running.is_none(), "the store is running already");
         self.write_settings()?;
         let mut command = self.command(&self.binary()?);
-        let output = command
-            .stderr(Stdio::piped())
-            .output()
-            .context("start manta")?;
+        let said = self.scratch.path().join("refusal");
+        let stderr = File::create(&said).context("make a file for what it says")?;
+        let mut child = command.stderr(stderr).spawn().context("start manta")?;
+        let ended = wait_for("manta up to refuse", START_PATIENCE, || {
+            Ok(child.try_wait()?)
+        });
+        if ended.is_err() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let status = ended?;
         ensure!(
-            !output.status.success(),
-            "manta up must refuse, but ended with {}",
-            output.status
+            !status.success(),
+            "manta up must refuse, but ended with {status}"
         );
-        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+        let said = fs::read(&said).context("read what it said")?;
+        Ok(String::from_utf8_lossy(&said).into_owned())
     }
 
     /// A second `manta up` over the same data directory, as [`start`](Self::start) would run it.

@@ -18,6 +18,7 @@ mod listing_line;
 mod local_tree;
 mod multipart;
 mod output;
+mod printable;
 mod progress;
 mod size;
 mod stdin;

@@ -43,6 +43,8 @@ struct State {
     listeners: Vec<TcpListener>,
     sessions: u64,
     session: Option<Session>,
+    /// Connections of the session that ended last.
+    ending: Option<TaskTracker>,
 }
 
 #[derive(Debug)]
@@ -134,13 +136,19 @@ impl Desk {
         decision
     }
 
-    /// Ends the session and waits until none of its connections is left.
+    /// Ends the session and waits until none of its connections is left; also when somebody who ended it did not
+    /// stay so long, but then there is nothing to take.
     pub(crate) async fn close(&self) -> Takings {
-        let session = self.lock().end_session();
+        let (session, ending) = {
+            let mut state = self.lock();
+            (state.end_session(), state.ending.clone())
+        };
+        if let Some(ending) = ending {
+            ending.wait().await;
+        }
         let Some(session) = session else {
             return Takings::default();
         };
-        session.connections.wait().await;
         Takings {
             streamed: session.streamed,
             outputs: session.outputs,
@@ -206,6 +214,7 @@ impl State {
         let session = self.session.take()?;
         session.ended.cancel();
         session.connections.close();
+        self.ending = Some(session.connections.clone());
         Some(session)
     }
 

@@ -88,7 +88,7 @@ impl Store {
         let failing = Arc::new(AtomicBool::new(false));
         let tools = tools_dir(dir.path());
         let principal = principal(&account);
-        let token = identity.mint_token(&principal);
+        let token = identity.mint_token(&principal, None);
         let client = Client::new(manta_client::Config::new(
             url.clone(),
             LOGIN,
@@ -234,7 +234,7 @@ impl Store {
         let roles = principal.roles.clone();
         let job = NewJob {
             owner: self.account.id,
-            token: self.identity.mint_token(&principal),
+            token: self.identity.mint_token(&principal, None),
             principal,
             definition: JobDefinition {
                 name: "test".to_owned(),

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::relay::{self, Farewell};
+use crate::shares::{Share, Shares};
 
 /// Source: marlin.md section 12.3.
 const WAIT_PERIOD: Duration = Duration::from_secs(2);
@@ -34,16 +35,16 @@ const PERIODS_AFTER_JOB: u32 = 8;
 /// How long a connection may take to become a websocket after it was told that it is one.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Longest message either end may send; a terminal's are a few kilobytes.
-pub(super) const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Longest message either end may send. A terminal's are a few kilobytes; what somebody pastes may be longer.
+/// Each direction of a session holds at most three times as much.
+pub(super) const MESSAGE_BYTES_MAX: usize = 256 << 10;
 
 pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// The sessions of this process.
 pub(crate) struct Reflector {
-    seats: Arc<Mutex<HashMap<JobId, Session>>>,
-    sessions_max: usize,
-    per_account_max: usize,
+    seats: Arc<Mutex<HashMap<JobId, Seat>>>,
+    shares: Arc<Shares>,
     idle: Duration,
     tasks: TaskTracker,
     closing: CancellationToken,
@@ -55,11 +56,6 @@ impl fmt::Debug for Reflector {
             .field("tasks", &self.tasks.len())
             .finish_non_exhaustive()
     }
-}
-
-struct Session {
-    owner: AccountId,
-    seat: Seat,
 }
 
 /// How a session stands, seen from a slave that comes.
@@ -83,8 +79,9 @@ pub(crate) enum NoSeat {
 pub(crate) struct MasterSeat {
     job: JobId,
     owner: AccountId,
-    seats: Arc<Mutex<HashMap<JobId, Session>>>,
+    seats: Arc<Mutex<HashMap<JobId, Seat>>>,
     slave: oneshot::Receiver<Socket>,
+    _share: Share,
 }
 
 /// A slave's; when it is dropped unused the master waits for another.
@@ -94,8 +91,7 @@ impl Reflector {
     pub(crate) fn new(sessions_max: usize, idle: Duration) -> Self {
         Self {
             seats: Arc::default(),
-            sessions_max,
-            per_account_max: (sessions_max / 4).max(1),
+            shares: Shares::new(sessions_max),
             idle,
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
@@ -108,29 +104,25 @@ impl Reflector {
             return Err(NoSeat::Closing);
         }
         let mut seats = lock(&self.seats);
-        let own = seats.values().filter(|seat| seat.owner == owner).count();
-        let full = seats.len() >= self.sessions_max || own >= self.per_account_max;
         let Entry::Vacant(vacant) = seats.entry(job) else {
             return Err(NoSeat::Taken);
         };
-        if full {
-            return Err(NoSeat::Full);
-        }
+        let share = self.shares.take(owner).ok_or(NoSeat::Full)?;
         let (tell, slave) = oneshot::channel();
-        let seat = Seat::Waiting(tell);
-        vacant.insert(Session { owner, seat });
+        vacant.insert(Seat::Waiting(tell));
         Ok(MasterSeat {
             job,
             owner,
             seats: Arc::clone(&self.seats),
             slave,
+            _share: share,
         })
     }
 
     /// `None` unless a master waits.
     pub(crate) fn seat_slave(&self, job: JobId) -> Option<SlaveSeat> {
         let mut seats = lock(&self.seats);
-        let seat = &mut seats.get_mut(&job)?.seat;
+        let seat = seats.get_mut(&job)?;
         match std::mem::replace(seat, Seat::Taken) {
             Seat::Waiting(tell) => Some(SlaveSeat(tell)),
             Seat::Taken => None,
@@ -146,7 +138,7 @@ impl Reflector {
     ) {
         let (idle, closing) = (self.idle, self.closing.clone());
         self.tasks.spawn(async move {
-            let Some(mut master) = websocket(upgrade).await else {
+            let Some(mut master) = websocket(upgrade, &closing).await else {
                 return;
             };
             let slave = tokio::select! {
@@ -158,8 +150,14 @@ impl Reflector {
                 Err(farewell) => return relay::part(master, farewell).await,
             };
             // Whoever is gone by now shows when there is something to pass on.
-            for end in [&mut master, &mut slave] {
-                let _ = end.send(Message::text(LINK_UP)).await;
+            let link_up = async {
+                for end in [&mut master, &mut slave] {
+                    let _ = end.send(Message::text(LINK_UP)).await;
+                }
+            };
+            tokio::select! {
+                () = link_up => {}
+                () = closing.cancelled() => {}
             }
             let over = seat.until_job_is_over(jobs.as_ref());
             relay::join(master, slave, idle, over, closing).await;
@@ -168,8 +166,9 @@ impl Reflector {
 
     /// Brings a slave to its master.
     pub(crate) fn serve_slave(&self, seat: SlaveSeat, upgrade: OnUpgrade) {
+        let closing = self.closing.clone();
         self.tasks.spawn(async move {
-            if let Some(slave) = websocket(upgrade).await
+            if let Some(slave) = websocket(upgrade, &closing).await
                 && let Err(slave) = seat.0.send(slave)
             {
                 relay::part(slave, Farewell::away("the terminal is gone")).await;
@@ -224,8 +223,7 @@ impl MasterSeat {
     fn wait_again(&mut self) {
         let (tell, slave) = oneshot::channel();
         self.slave = slave;
-        let (owner, seat) = (self.owner, Seat::Waiting(tell));
-        lock(&self.seats).insert(self.job, Session { owner, seat });
+        lock(&self.seats).insert(self.job, Seat::Waiting(tell));
     }
 
     async fn until_job_is_over(&self, jobs: &dyn Jobs) {
@@ -260,15 +258,18 @@ async fn is_over(jobs: &dyn Jobs, owner: AccountId, id: JobId) -> bool {
     }
 }
 
-async fn websocket(upgrade: OnUpgrade) -> Option<Socket> {
-    let upgraded = match tokio::time::timeout(UPGRADE_TIMEOUT, upgrade).await {
-        Ok(Ok(upgraded)) => TokioIo::new(upgraded),
-        Ok(Err(error)) => {
+async fn websocket(upgrade: OnUpgrade, closing: &CancellationToken) -> Option<Socket> {
+    let upgraded = tokio::select! {
+        upgraded = tokio::time::timeout(UPGRADE_TIMEOUT, upgrade) => upgraded.ok()?,
+        () = closing.cancelled() => return None,
+    };
+    let upgraded = match upgraded {
+        Ok(upgraded) => TokioIo::new(upgraded),
+        Err(error) => {
             let error: &dyn std::error::Error = &error;
             tracing::debug!(error, "no websocket with this client");
             return None;
         }
-        Err(_) => return None,
     };
     let config = WebSocketConfig::default()
         .read_buffer_size(16 << 10)
@@ -279,9 +280,7 @@ async fn websocket(upgrade: OnUpgrade) -> Option<Socket> {
     Some(WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await)
 }
 
-fn lock(
-    seats: &Mutex<HashMap<JobId, Session>>,
-) -> std::sync::MutexGuard<'_, HashMap<JobId, Session>> {
+fn lock(seats: &Mutex<HashMap<JobId, Seat>>) -> std::sync::MutexGuard<'_, HashMap<JobId, Seat>> {
     seats.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -318,18 +317,5 @@ mod tests {
             reflector.seat_master(other, bob).err(),
             Some(NoSeat::Closing)
         );
-    }
-
-    #[test]
-    fn an_account_has_its_share_and_others_the_rest() {
-        let reflector = Reflector::new(8, Duration::from_secs(1));
-        let [alice, bob] = [(); 2].map(|()| AccountId::random());
-        let seat = |owner| reflector.seat_master(JobId::random(), owner);
-        let hers = [seat(alice), seat(alice)];
-        assert!(hers.iter().all(Result::is_ok));
-        assert_eq!(seat(alice).err(), Some(NoSeat::Full));
-        assert!(seat(bob).is_ok());
-        drop(hers);
-        assert!(seat(alice).is_ok());
     }
 }

@@ -17,7 +17,13 @@ use crate::config::Multipart;
 use crate::errors::{Error, Result};
 
 /// Permits by what they are for; only for what somebody has one of, or waits for one.
-type Permits<K> = Mutex<HashMap<K, Arc<Semaphore>>>;
+type Permits<K> = Mutex<HashMap<K, Shared>>;
+
+#[derive(Debug)]
+struct Shared {
+    semaphore: Arc<Semaphore>,
+    interested: usize,
+}
 
 #[derive(Debug)]
 pub(crate) struct Commits {
@@ -52,10 +58,14 @@ struct Interest<K: Eq + Hash> {
 
 impl<K: Clone + Eq + Hash> Interest<K> {
     fn new(permits: &Arc<Permits<K>>, key: K, count: usize) -> Self {
-        let semaphore = lock(permits)
-            .entry(key.clone())
-            .or_insert_with(|| Arc::new(Semaphore::new(count)))
-            .clone();
+        let mut all = lock(permits);
+        let shared = all.entry(key.clone()).or_insert_with(|| Shared {
+            semaphore: Arc::new(Semaphore::new(count)),
+            interested: 0,
+        });
+        shared.interested += 1;
+        let semaphore = shared.semaphore.clone();
+        drop(all);
         Self {
             permits: permits.clone(),
             key,
@@ -73,9 +83,11 @@ impl<K: Eq + Hash> Interest<K> {
 impl<K: Eq + Hash> Drop for Interest<K> {
     fn drop(&mut self) {
         let mut permits = lock(&self.permits);
-        // Ours and the map's: more are made only under the lock.
-        if Arc::strong_count(&self.semaphore) <= 2 {
-            permits.remove(&self.key);
+        if let Some(shared) = permits.get_mut(&self.key) {
+            shared.interested -= 1;
+            if shared.interested == 0 {
+                permits.remove(&self.key);
+            }
         }
     }
 }
@@ -155,7 +167,7 @@ async fn acquire(semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
     permit.map_err(|_| Error::Internal)
 }
 
-fn lock<K>(permits: &Permits<K>) -> MutexGuard<'_, HashMap<K, Arc<Semaphore>>> {
+fn lock<K>(permits: &Permits<K>) -> MutexGuard<'_, HashMap<K, Shared>> {
     // Nothing panics while it is held.
     permits.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,8 @@
 //! Lines of JSON: `progress` with what has been removed so far, `error` for what was refused or failed, and
 //! at last `end`. An answer without `end` stopped half-way, because the client left or the store was cut;
 //! asking again goes on. What others put into the tree meanwhile is removed like the rest, as by `rm -r`, but
-//! nothing on the rights to something else that was there before.
+//! no object on the rights to something else that was there before. (An empty directory that has taken the place
+//! of another one goes on the rights to that.)
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

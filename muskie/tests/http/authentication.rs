@@ -238,7 +238,7 @@ async fn tokens_let_jobs_act() {
         from_job: true,
         ..Principal::of(&account)
     };
-    let token = store.identity.mint_token(&principal);
+    let token = store.identity.mint_token(&principal, None);
     let by = |method: &str, path: &str, token: &str| {
         let request = Request::new(method, path).header("authorization", format!("Token {token}"));
         let request = if method == "PUT" {

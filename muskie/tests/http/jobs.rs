@@ -67,7 +67,8 @@ async fn a_job_is_created_with_its_directories() {
     );
     let given = store.jobs.job(id).unwrap().new;
     assert!(given.principal.from_job && given.principal.login.as_str() == "alice");
-    assert_eq!(store.identity.open_token(&given.token), Ok(given.principal));
+    let bearer = store.identity.open_token(&given.token).unwrap();
+    assert_eq!(bearer.principal, given.principal);
     store
         .put(&format!("/alice/jobs/{id}/stor/out"), "x")
         .await
@@ -402,6 +403,24 @@ async fn whoever_waits_for_a_job_hears_of_its_end_and_takes_no_turn() {
         WAITING + 1
     );
     assert!(counted.contains(&expected), "{counted}");
+    store.stop().await;
+}
+
+/// A wait holds a connection, also when its client has left.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_waits_than_an_account_may_have_are_answered_at_once() {
+    let store = start_with(|config| config.job_waits_max = 8).await;
+    let id = job(&store).await;
+    let path = format!("/alice/jobs/{id}/live/status?wait=300");
+    let (first, second, ()) = tokio::join!(store.get(&path), store.get(&path), async {
+        wait_for_waiting(&store, 2).await;
+        let third = status_of(&store.get(&path).await.is(200));
+        assert_eq!(third["state"], "running");
+        store.jobs.finish(id);
+    });
+    for answer in [first, second] {
+        assert_eq!(status_of(&answer.is(200))["state"], "done");
+    }
     store.stop().await;
 }
 

@@ -138,7 +138,7 @@ async fn a_master_waits_and_then_each_end_hears_the_other_and_nothing_else() {
         Message::text(r#"mlogin:{"type":"start"}"#),
         Message::text("ping"),
         Message::binary(Vec::new()),
-        Message::binary((0..=255).cycle().take(1 << 20).collect::<Vec<u8>>()),
+        Message::binary((0..=255).cycle().take(256 << 10).collect::<Vec<u8>>()),
     ] {
         master.send(message.clone()).await.unwrap();
         assert_eq!(said(&mut slave).await, message);

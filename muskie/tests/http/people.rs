@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use aperture::Rule;
 use async_trait::async_trait;
-use libmanta::mahi::{Held, Identity, IdentityError, InvalidToken, Principal, Role};
-use libmanta::{Account, AccountId, Login, User as Subuser, UserId};
+use libmanta::mahi::{Bearer, Held, Identity, IdentityError, InvalidToken, Principal, Role};
+use libmanta::{Account, AccountId, Login, Timestamp, User as Subuser, UserId};
 use mahi::Service;
 use uuid::Uuid;
 
@@ -154,11 +154,11 @@ impl Identity for People {
         Ok(self.state.lock().unwrap().roles.get(&id).cloned())
     }
 
-    fn mint_token(&self, principal: &Principal) -> String {
-        self.inner.mint_token(principal)
+    fn mint_token(&self, principal: &Principal, until: Option<Timestamp>) -> String {
+        self.inner.mint_token(principal, until)
     }
 
-    fn open_token(&self, token: &str) -> Result<Principal, InvalidToken> {
+    fn open_token(&self, token: &str) -> Result<Bearer, InvalidToken> {
         self.inner.open_token(token)
     }
 }

@@ -83,18 +83,27 @@ async fn whoever_only_claims_to_be_somebody_spends_nothing_of_theirs() {
     store.stop().await;
 }
 
-/// A job of a blocked account may go on asking, from the address of all jobs.
+/// A job of a blocked account may go on asking, from the address of all jobs; but to name one that is blocked
+/// proves nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_blocked_is_still_who_they_say() {
+async fn a_token_of_somebody_who_is_blocked_is_theirs_and_a_signature_may_be_anybodys() {
     let store = start_with(|config| config.throttle.each = rates(1)).await;
     let people = &store.people;
     people.change("bob", |bob| bob.approved = false).await;
-    let his = get("/bob/stor").signed_by(&store.bob);
+    let bob = store.identity.account("bob").await.unwrap().unwrap();
+    let his = store.identity.mint_token(&Principal::of(&bob), None);
     for _ in 0..20 {
-        let refused = his.send(store.address).await.is(403);
+        let refused = with_token(&his).send(store.address).await.is(403);
         assert_eq!(refused.code(), "AccountBlocked");
     }
     store.get("/alice/stor").await.is(200);
+    let forged = get("/bob/stor").signed_by(&store.bob);
+    let mut statuses = Vec::new();
+    for _ in 0..20 {
+        statuses.push(forged.send(store.address).await.status);
+    }
+    assert_eq!(statuses[0], 403);
+    assert!(statuses.contains(&503), "twenty of one a second");
     store.stop().await;
 }
 
@@ -132,7 +141,7 @@ async fn what_becomes_of_a_token_of_ours_says_nothing_about_the_address() {
     })
     .await;
     let gone = Account::new(AccountId::random(), Login::parse("gone").unwrap());
-    let gone = store.identity.mint_token(&Principal::of(&gone));
+    let gone = store.identity.mint_token(&Principal::of(&gone), None);
     for _ in 0..20 {
         let refused = with_token(&gone).send(store.address).await.is(403);
         assert_eq!(refused.code(), "AccountDoesNotExist");
@@ -140,7 +149,7 @@ async fn what_becomes_of_a_token_of_ours_says_nothing_about_the_address() {
     store.get("/alice/stor").await.is(200);
     // Nor is one refused for what others there have guessed.
     let alice = store.identity.account("alice").await.unwrap().unwrap();
-    let hers = store.identity.mint_token(&Principal::of(&alice));
+    let hers = store.identity.mint_token(&Principal::of(&alice), None);
     let mut refused = 0;
     for _ in 0..20 {
         let guess = with_token("wrong").send(store.address).await;

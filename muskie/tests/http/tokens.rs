@@ -56,6 +56,17 @@ async fn owners_and_operators_make_tokens_for_themselves() {
         let message = format!("{name} is not allowed to access /alice/tokens");
         refused.refused(403, "AuthorizationFailed", &message);
     }
+    // A job makes jobs, so its token is not good for longer than the one that made it.
+    let made = Request::new("POST", "/alice/jobs")
+        .header("authorization", format!("Token {alices}"))
+        .body(r#"{"phases":[{"exec":"wc"}]}"#)
+        .send(store.address)
+        .await
+        .is(201);
+    let id = made.header("location").rsplit('/').next().unwrap().parse();
+    let of_job = store.jobs.job(id.unwrap()).unwrap().new.token;
+    let expires = |token: &str| store.identity.open_token(token).unwrap().expires;
+    assert_eq!(expires(&of_job), expires(&alices));
     let refused = make(&store, &store.bob, "/alice/tokens", "").await;
     refused.refused(
         403,
@@ -92,7 +103,7 @@ async fn a_token_that_is_not_ours_opens_nothing() {
     .await
     .unwrap();
     let account = store.identity.account("alice").await.unwrap().unwrap();
-    let forged = bogus.mint_token(&libmanta::mahi::Principal::of(&account));
+    let forged = bogus.mint_token(&libmanta::mahi::Principal::of(&account), None);
     let message = "the authentication token you provided is malformed";
     for bad in ["", "x", &good[1..], &good[..good.len() - 2], &forged] {
         let refused = with_token(&store, bad, "GET", "/alice/stor").await;

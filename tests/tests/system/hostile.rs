@@ -180,7 +180,6 @@ fn a_command_that_says_too_much() -> Result<()> {
     store.finish()
 }
 
-/// Children that a command leaves behind end with it, and hold nothing open.
 #[test]
 fn a_job_that_sleeps_in_every_zone_gives_one_up() -> Result<()> {
     let store = Launch::new()

@@ -346,7 +346,6 @@ fn a_job_outlives_the_store_that_ran_it() -> Result<()> {
     store.finish()
 }
 
-/// Nothing of a store stays in the kernel when it has ended, however it ended.
 #[test]
 fn a_reducer_that_ends_early_does_not_keep_its_zone() -> Result<()> {
     let store = store()?;

@@ -52,6 +52,14 @@ while not hung_up:
         hung_up = step.get("hang_up", False)
 if hung_up:
     os.close(terminal)
-code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+while True:
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    if ended:
+        break
+    if time.monotonic() > deadline:
+        os.kill(pid, signal.SIGKILL)
+        sys.exit("does not end: %s" % shown.decode(errors="replace"))
+    time.sleep(0.02)
+code = os.waitstatus_to_exitcode(status)
 shown = shown.decode(errors="replace").replace("\r", "")
 print(json.dumps({"shown": shown, "code": code, "missed": [step["see"] for step in steps]}))

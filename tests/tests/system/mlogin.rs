@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tests::home::{Home, outcome, run};
-use tests::{Job, Launch, Store, wait_for};
+use tests::{Job, Launch, Store, machine, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const PROMPT: &str = "@manta # ";
@@ -112,17 +112,6 @@ const SEEN: &[&str] = &[
     " * remote process exited\n",
 ];
 
-/// Whether a command line runs on this machine, in a zone or not.
-fn runs(line: &[&str]) -> bool {
-    let wanted: Vec<u8> = line
-        .iter()
-        .flat_map(|word| [word.as_bytes(), b"\0"].concat())
-        .collect();
-    tests::machine::process_ids().iter().any(|id| {
-        std::fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|cmdline| cmdline == wanted)
-    })
-}
-
 #[test]
 fn npm_mlogin_is_a_shell_next_to_an_object() -> Result<()> {
     let store = store()?;
@@ -134,7 +123,7 @@ fn npm_mlogin_is_a_shell_next_to_an_object() -> Result<()> {
     ensure!(shown.code == 0, "{shown:#?}");
     is_clean(&store, &shown.job(&store)?)?;
     wait_for("what was left behind to be gone", PATIENCE, || {
-        Ok((!runs(&["sleep", "98765"])).then_some(()))
+        Ok((!machine::runs(&["sleep", "98765"])).then_some(()))
     })?;
     store.finish()
 }

@@ -14,7 +14,7 @@ fn mls(home: &Home, arguments: &[&str]) -> Result<Vec<String>> {
 
 #[test]
 fn files_and_directories() -> Result<()> {
-    let store = Store::launch()?;
+    let store = Launch::new().without_key().start()?;
     let home = store.user()?;
     ensure!(
         mls(&home, &["~~"])? == ["jobs/", "public/", "reports/", "stor/", "uploads/"],

@@ -94,11 +94,15 @@ fn a_job_that_is_watched_has_a_bar_on_a_terminal_only() -> Result<()> {
     let store = store()?;
     let sh = |script: &str| run(&mut shell(&store, script));
     sh("printf x | mput ~~/stor/x")?;
-    let create = "mjob create -q -m 'sleep 3'";
+    let create = "mjob create -q -m 'until mget -q ~~/stor/go; do sleep 0.1; done'";
     let id = sh(&format!("mfind -t o ~~/stor | {create}"))?;
     let id = id.trim();
-    let terminal = format!("TERM=xterm script -qec 'mjob watch {id}' /dev/null </dev/null");
-    let seen = sh(&terminal)?;
+    // The task goes on when the bar has been seen.
+    let seen = sh(&format!(
+        "TERM=xterm script -qec 'mjob watch {id}' /dev/null </dev/null >seen & \
+         i=0; until grep -q '0/1 tasks' seen 2>/dev/null || [ $i -ge 300 ]; do i=$((i+1)); sleep 0.1; done; \
+         printf x | mput -q ~~/stor/go; wait; cat seen"
+    ))?;
     let bar = format!("{} [", &id[..8]);
     ensure!(
         seen.contains(&bar) && seen.contains("0/1 tasks"),

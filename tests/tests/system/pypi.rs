@@ -15,7 +15,10 @@ const KEYS: [(&str, &str); 3] = [
 
 #[test]
 fn the_client_of_pypi() -> Result<()> {
-    let store = Launch::new().setting("jobs.zones = 2").start()?;
+    let store = Launch::new()
+        .without_key()
+        .setting("jobs.zones = 2")
+        .start()?;
     let home = store.user()?;
     for (name, bits) in KEYS {
         let key = home.path().join(".ssh").join(name);

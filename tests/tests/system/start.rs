@@ -4,11 +4,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use tests::home::{outcome, run};
-use tests::{Client, Signer, Store};
+use tests::{Client, Launch, Signer, Store};
 
 #[test]
 fn what_was_stored_is_there_after_a_restart() -> Result<()> {
-    let mut store = Store::launch()?;
+    let mut store = Launch::new().without_key().start()?;
     let (key_id, account) = (store.ready("keyId").to_owned(), store.account().to_owned());
     ensure!(
         store.ready("dataDir")

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::wait::Status;
 use crate::cli::failure::Failure;
+use crate::cli::printable::printable;
 
 /// Errors that are told; the rest are in the list.
 const TOLD_MAX: u64 = 20;
@@ -82,19 +83,6 @@ fn text(error: &JobError) -> String {
         text.push_str(&format!("\n    stderr: {}", printable(name)));
     }
     text
-}
-
-/// Names and commands are anybody's: what would steer a terminal is shown instead of sent.
-pub(super) fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for char in text.chars() {
-        if char.is_control() {
-            out.extend(char.escape_default());
-        } else {
-            out.push(char);
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ use clap::Args;
 use manta_client::{Client, Error, LiveList};
 use serde::Deserialize;
 
-use super::errors::printable;
 use super::wait::Status;
 use crate::cli::connection::Connection;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
+use crate::cli::printable::printable;
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {

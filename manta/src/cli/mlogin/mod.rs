@@ -19,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::command::Command;
 use super::connection::{Connection, raw_paths};
 use super::failure::Failure;
+use super::printable::printable;
 use session::{End, Wishes};
 use terminal::Log;
 
@@ -291,7 +292,10 @@ async fn explain(guest: &Guest, end: Result<End, Failure>, log: &mut Log) -> Res
             log.line("caught interrupt; aborting...");
             Err(Failure::Reported)
         }
-        End::Refused(error) => Err(Failure::Message(format!("remote error: {error}"))),
+        End::Refused(error) => Err(Failure::Message(format!(
+            "remote error: {}",
+            printable(&error)
+        ))),
         End::Lost(reason) => {
             let reason = if reason.is_empty() {
                 "no reason given"
@@ -356,7 +360,7 @@ impl Guest {
         let mut errors = self.client.job_list(&self.job, LiveList::Errors).await?;
         while let Some(line) = errors.next().await? {
             let error: Value = serde_json::from_str(&line).unwrap_or_default();
-            let text = |name: &str| error[name].as_str().unwrap_or("?").to_owned();
+            let text = |name: &str| printable(error[name].as_str().unwrap_or("?"));
             log.line(&format!(
                 "IN-JOB ERROR: {}: {}",
                 text("code"),

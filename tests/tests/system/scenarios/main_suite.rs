@@ -2,8 +2,11 @@
 
 #![expect(non_snake_case, reason = "the names in the reference's suite")]
 
+use std::time::Duration;
+
 use anyhow::Result;
 use serde_json::json;
+use tests::{machine, wait_for};
 
 use super::{Stage, map, reduce};
 
@@ -151,9 +154,10 @@ fn jobR0inputs() -> Result<()> {
 #[test]
 fn jobRcatbin() -> Result<()> {
     map("mpipe -f /bin/bash")
-        .then_reduce("cat /bin/bash /bin/bash /bin/bash | cmp - /dev/fd/0 && echo okay")
+        .then_reduce("cmp - <(cat /bin/bash /bin/bash /bin/bash) && echo okay")
         .inputs(&THREE)
         .one_reduced()
+        .contents(&["okay\n"])
         .run()
 }
 
@@ -278,9 +282,18 @@ fn jobMmjob() -> Result<()> {
 
 #[test]
 fn jobMkill() -> Result<()> {
-    map("sleep 86400 &")
-        .inputs(&["/%u/stor/obj1"])
-        .an_output_each()
-        .contents(&[""])
-        .run()
+    let stage = Stage::open()?;
+    let scenario = map("sleep 86400.25 &");
+    stage.play(
+        scenario
+            .inputs(&["/%u/stor/obj1"])
+            .an_output_each()
+            .contents(&[""]),
+    )?;
+    wait_for(
+        "the command behind it to go",
+        Duration::from_secs(10),
+        || Ok((!machine::runs(&["sleep", "86400.25"])).then_some(())),
+    )?;
+    stage.store.finish()
 }

@@ -357,7 +357,8 @@ impl Stage {
                 allowed.push(stderr.replace(".err.", "."));
             }
         }
-        allowed.extend(scenario.left.iter().map(|name| expected(name)));
+        let stays: Vec<String> = scenario.left.iter().map(|name| expected(name)).collect();
+        allowed.extend(stays.iter().cloned());
         let area = format!("{}/stor", job.path());
         wait_for(
             "the intermediate objects to go",
@@ -370,7 +371,19 @@ impl Stage {
                 Ok(left.is_empty().then_some(()))
             },
         )
-        .with_context(|| format!("in {area}: {:?}", objects_below(client, &area)))
+        .with_context(|| format!("in {area}: {:?}", objects_below(client, &area)))?;
+        if stays.is_empty() {
+            return Ok(());
+        }
+        let archive = format!("{}/job.json", job.path());
+        wait_for("the archive", Duration::from_secs(10), || {
+            Ok((client.get(&archive)?.status == 200).then_some(()))
+        })?;
+        let left = objects_below(client, &area)?;
+        let gone = |name: &&String| !left.iter().any(|left| fits(name, left));
+        let gone: Vec<_> = stays.iter().filter(gone).collect();
+        ensure!(gone.is_empty(), "{gone:?} must stay, but there is {left:?}");
+        Ok(())
     }
 }
 
