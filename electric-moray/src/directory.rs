@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use libmanta::link::Over;
-use libmanta::moray::shard::{Admit, Child, Inserted, Listed, Look};
+use libmanta::moray::shard::{Admit, Child, Inserted, Listed, Look, NotMarked};
 use libmanta::moray::{List, MorayError};
 use libmanta::namespace::{
     Answer, Coordinator, Mark, Next, Operation, Presence, Reply, Row, Slot, Step, Token,
 };
-use libmanta::{Entry, ObjectKey};
+use libmanta::{Entry, Judged, ObjectKey};
 
 use crate::attempts::{ATTEMPTS_MAX, pause_before};
 use crate::resolve::Found;
@@ -23,6 +23,10 @@ pub(crate) struct Protocol<'a> {
     directory: &'a ObjectKey,
     /// To be written by an insert.
     child: Option<(Arc<Child>, Over)>,
+    /// What is to be removed, and nothing else.
+    judged: Option<&'a Judged>,
+    /// It is not what was judged.
+    pub(crate) refused: bool,
     /// To be read by a listing.
     list: Option<&'a List>,
     pub(crate) written: Option<Inserted>,
@@ -40,6 +44,8 @@ impl<'a> Protocol<'a> {
             router,
             directory,
             child: None,
+            judged: None,
+            refused: false,
             list: None,
             written: None,
             removed: None,
@@ -62,9 +68,17 @@ impl<'a> Protocol<'a> {
         }
     }
 
-    /// Removes the directory. Its entry is in `removed` if the answer is `Done`.
-    pub(crate) fn remove(router: &'a Router, directory: &'a ObjectKey) -> Self {
-        Self::new(router, directory)
+    /// Removes the directory. Its entry is in `removed` if the answer is `Done`. If it is not what was `judged`,
+    /// it is `refused`, and answered as if there were none.
+    pub(crate) fn remove(
+        router: &'a Router,
+        directory: &'a ObjectKey,
+        judged: Option<&'a Judged>,
+    ) -> Self {
+        Self {
+            judged,
+            ..Self::new(router, directory)
+        }
     }
 
     /// Reads a page; it is in `listed`, and the entry in `own_entry`, if the answer is `Done`.
@@ -158,14 +172,18 @@ impl<'a> Protocol<'a> {
 
     /// Sends the mark again while it meets an object that nobody sees, and then finds a directory there: it has
     /// changed nothing yet, so that its token is still unused.
-    async fn mark(&self, token: Token) -> Result<Reply, MorayError> {
+    async fn mark(&mut self, token: Token) -> Result<Reply, MorayError> {
         let shard = self.router.entry_shard(self.directory);
         for attempt in 0..ATTEMPTS_MAX {
             pause_before(attempt).await;
-            match shard.mark(self.directory, token).await? {
+            match shard.mark(self.directory, token, self.judged).await? {
                 Ok(()) => return Ok(Reply::Marked),
-                Err(Slot::Absent) => return Ok(Reply::Entry(Slot::Absent)),
-                Err(_) => {}
+                Err(NotMarked::Is(Slot::Absent)) => return Ok(Reply::Entry(Slot::Absent)),
+                Err(NotMarked::Judged) => {
+                    self.refused = true;
+                    return Ok(Reply::Entry(Slot::Absent));
+                }
+                Err(NotMarked::Is(_)) => {}
             }
             let look = shard.look(self.directory).await?;
             match self.seen(&look).await? {

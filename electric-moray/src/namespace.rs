@@ -12,7 +12,7 @@ use libmanta::moray::{
     Replaced, Update,
 };
 use libmanta::namespace::{Answer, Operation, Presence, Row, Token};
-use libmanta::{Condition, Entry, ObjectId, ObjectKey, Root};
+use libmanta::{Condition, Entry, Judged, ObjectId, ObjectKey, PreconditionFailed, Root};
 
 use crate::attempts::{ATTEMPTS_MAX, pause_before};
 use crate::directory::{Protocol, proves_parent};
@@ -107,17 +107,24 @@ impl Namespace for Router {
         .await
     }
 
-    async fn remove_directory(&self, key: &ObjectKey) -> Result<Entry, NamespaceError> {
+    async fn remove_directory(
+        &self,
+        key: &ObjectKey,
+        judged: Option<&Judged>,
+    ) -> Result<Entry, NamespaceError> {
         if key.root() == Some(Root::Area) {
             return Err(NamespaceError::IsRoot);
         }
         for attempt in 0..ATTEMPTS_MAX {
             pause_before(attempt).await;
-            let mut protocol = Protocol::remove(self, key);
+            let mut protocol = Protocol::remove(self, key, judged);
             match protocol.run(Operation::Remove).await? {
                 Answer::Done => {
                     let removed = protocol.removed.take();
                     return removed.ok_or_else(|| protocol.corrupt("nothing was removed").into());
+                }
+                Answer::NotFound if protocol.refused => {
+                    return Err(PreconditionFailed::Judged.into());
                 }
                 Answer::NotFound => return Err(NamespaceError::NotFound),
                 Answer::NotDirectory => return Err(NamespaceError::NotDirectory),

@@ -43,7 +43,7 @@ async fn act(router: &Router, act: Act, directory: &ObjectKey) -> Result<(), Nam
             let child = object(directory.child("child").unwrap());
             router.put_object(put(child)).await.map(drop)
         }
-        Act::Remove => router.remove_directory(directory).await.map(drop),
+        Act::Remove => router.remove_directory(directory, None).await.map(drop),
         Act::MakeDirectory => router
             .make_directory(mkdir(directory.clone()))
             .await

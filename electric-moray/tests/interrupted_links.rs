@@ -140,7 +140,7 @@ impl Scene {
             }
         }
         for directory in &self.directories {
-            let removed = router.remove_directory(directory).await;
+            let removed = router.remove_directory(directory, None).await;
             assert!(removed.is_ok(), "{story}: {removed:?}");
         }
         tidy(router).await;

@@ -200,7 +200,7 @@ async fn call(router: &Router, directory: &ObjectKey, operation: &Operation) -> 
             removed(router.remove_object(&key, &none).await)
         }
         Operation::RemoveHere => removed(router.remove_object(directory, &none).await),
-        Operation::RemoveDirectory => removed(router.remove_directory(directory).await),
+        Operation::RemoveDirectory => removed(router.remove_directory(directory, None).await),
         Operation::List => match router.list(&listing(directory.clone())).await {
             Ok(page) => {
                 assert_eq!(page.entries_total, page.entries.len() as u64, "exact count");

@@ -417,7 +417,9 @@ async fn attempt(
             Ok(Outcome::Done)
         }
         Operation::RemoveDirectory { directory } => {
-            router.remove_directory(tree.directory(directory)).await?;
+            router
+                .remove_directory(tree.directory(directory), None)
+                .await?;
             Ok(Outcome::Done)
         }
     }

@@ -281,7 +281,7 @@ async fn removing_a_directory_beside_renames_without_end_is_given_up() {
             ..Unreliable::lasting(inner)
         })
     });
-    let removing = router.remove_directory(&directory);
+    let removing = router.remove_directory(&directory, None);
     let removed = tokio::time::timeout(Duration::from_secs(60), removing).await;
     let removed = removed.expect("an end");
     assert!(
@@ -292,7 +292,7 @@ async fn removing_a_directory_beside_renames_without_end_is_given_up() {
         "{removed:?}"
     );
     // It is as it was.
-    let removed = store.router.remove_directory(&directory).await;
+    let removed = store.router.remove_directory(&directory, None).await;
     assert!(
         matches!(removed, Err(NamespaceError::NotEmpty)),
         "{removed:?}"

@@ -53,8 +53,13 @@ pub trait Namespace: Send + Sync + fmt::Debug {
         condition: &Condition,
     ) -> Result<Entry, NamespaceError>;
 
-    /// Removes an empty directory. Returns what was removed.
-    async fn remove_directory(&self, key: &ObjectKey) -> Result<Entry, NamespaceError>;
+    /// Removes an empty directory, if it is still what was `judged`, as in a [`Condition`]. Returns what was
+    /// removed.
+    async fn remove_directory(
+        &self,
+        key: &ObjectKey,
+        judged: Option<&Judged>,
+    ) -> Result<Entry, NamespaceError>;
 
     /// A page of a directory.
     async fn list(&self, list: &List) -> Result<Page, NamespaceError>;

@@ -9,13 +9,13 @@ use libmanta::moray::links::Logged;
 use libmanta::moray::shard::links::{
     Claim, FoundChild, Held, Pinned, Prepare, ReadReference, Written,
 };
-use libmanta::moray::shard::{Admit, Child, Inserted, Listed, Look};
+use libmanta::moray::shard::{Admit, Child, Inserted, Listed, Look, NotMarked};
 use libmanta::moray::{
     BatchError, Buckets, DeleteLog, Deleted, List, LogCursor, MorayError, Record, RecordKey,
     Replaced, Update, Write, shard,
 };
-use libmanta::namespace::{Close, Slot, Token, Unsettled};
-use libmanta::{Clock, Condition, Entry, ObjectId, ObjectKey, StorageId, Timestamp};
+use libmanta::namespace::{Close, Token, Unsettled};
+use libmanta::{Clock, Condition, Entry, Judged, ObjectId, ObjectKey, StorageId, Timestamp};
 
 use crate::backend::sqlite::readers::Readers;
 use crate::backend::sqlite::writer::Writer;
@@ -147,9 +147,15 @@ impl shard::Shard for Shard {
             .await
     }
 
-    async fn mark(&self, key: &ObjectKey, token: Token) -> Result<Result<(), Slot>, MorayError> {
-        let key = key.clone();
-        self.step(move |db| namespace::mark(db, &key, token)).await
+    async fn mark(
+        &self,
+        key: &ObjectKey,
+        token: Token,
+        judged: Option<&Judged>,
+    ) -> Result<Result<(), NotMarked>, MorayError> {
+        let (key, judged) = (key.clone(), judged.cloned());
+        self.step(move |db| namespace::mark(db, &key, token, judged.as_ref()))
+            .await
     }
 
     async fn unmark(&self, key: &ObjectKey, token: Token) -> Result<bool, MorayError> {

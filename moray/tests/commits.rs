@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use libmanta::link::Over;
 use libmanta::moray::shard::{Admit, Child, Inserted, Look, Shard as _};
-use libmanta::moray::{Buckets, Expect, MorayError, RecordKey, Write};
+use libmanta::moray::{Buckets, Expect, MakeDirectory, MorayError, RecordKey, Write};
 use libmanta::namespace::{Presence, Row, Token};
-use libmanta::{AccountId, ObjectKey};
+use libmanta::{AccountId, Judged, ObjectKey};
 use moray::{CommitFaults, Config, OpenError, Parts, Shard, Stats};
-use testkit::moray::{key, listing, object, put};
+use testkit::moray::{key, listing, mkdir, object, put};
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 fn open(directory: &Path, faults: Option<CommitFaults>) -> Arc<Shard> {
     let parts = Parts {
@@ -32,6 +33,42 @@ async fn insert(shard: &Shard, key: ObjectKey) -> Result<Inserted, MorayError> {
     };
     let child = Child::Object(put(object(key)));
     shard.insert(Arc::new(child), admit, Over::Free).await
+}
+
+/// Between the steps of a removal: what its rights depended on is what goes, or nothing does.
+#[tokio::test]
+async fn roles_that_change_take_the_mark_of_a_removal_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let shard = open(directory.path(), None);
+    let made = key(AccountId::random(), "stor/d");
+    let make = |roles: &[Uuid]| MakeDirectory {
+        roles: roles.to_vec(),
+        ..mkdir(made.clone())
+    };
+    let write = async |make: MakeDirectory| {
+        let admit = Admit::Begin {
+            nonce: Token::random(),
+            presence: Presence::Always,
+        };
+        let child = Arc::new(Child::Directory(make));
+        shard.insert(child, admit, Over::Free).await.unwrap();
+    };
+    let one = [Uuid::from_u128(1)];
+    for (again, goes) in [(make(&[]), false), (make(&one), true)] {
+        write(make(&one)).await;
+        let (token, judged) = (
+            Token::random(),
+            Judged::Directory {
+                roles: one.to_vec(),
+            },
+        );
+        let marked = shard.mark(&made, token, Some(&judged)).await.unwrap();
+        assert_eq!(marked, Ok(()));
+        write(again).await;
+        let removed = shard.remove_marked(&made, token).await.unwrap();
+        assert_eq!(removed.is_some(), goes);
+    }
+    shard.close().await;
 }
 
 async fn insert_many(

@@ -56,10 +56,12 @@ pub(crate) async fn make(
 pub(crate) async fn remove(request: &Request<'_>, target: Target) -> Result<Reply> {
     let moray = request.server.moray.clone();
     let head = request.head.clone();
+    let judged = request.judged(&request.owner, target.entry.as_ref());
     request
         .server
         .to_the_end(async move {
-            let removed = moray.remove_directory(&target.key).await;
+            let removed = moray.remove_directory(&target.key, judged.as_ref());
+            let removed = removed.await;
             removed.map_err(|error| Error::from_namespace(error, "DELETE", &head.path))
         })
         .await?;

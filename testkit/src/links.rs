@@ -209,7 +209,10 @@ pub async fn names_of_an_object_come_and_go(moray: &dyn Moray) {
     all_gone(moray, &[&entry]).await;
     counts_are_exact(moray, &[&a, &b]).await;
     for directory in [&a, &b] {
-        moray.remove_directory(directory).await.expect("rmdir");
+        moray
+            .remove_directory(directory, None)
+            .await
+            .expect("rmdir");
     }
 }
 
@@ -264,13 +267,13 @@ pub async fn a_rename_leaves_nothing_behind(moray: &dyn Moray) {
         .rename(rename(&source, &child(&b, "last")))
         .await
         .expect("rename");
-    moray.remove_directory(&a).await.expect("rmdir");
+    moray.remove_directory(&a, None).await.expect("rmdir");
     assert_eq!(
-        moray.remove_directory(&b).await,
+        moray.remove_directory(&b, None).await,
         Err(NamespaceError::NotEmpty)
     );
     remove(moray, &child(&b, "last")).await.expect("remove");
-    moray.remove_directory(&b).await.expect("rmdir");
+    moray.remove_directory(&b, None).await.expect("rmdir");
     all_gone(moray, &[&entry]).await;
 }
 
@@ -345,7 +348,7 @@ pub async fn pinned_names_are_written_like_others(moray: &dyn Moray) {
     assert_eq!(names(moray, &b).await, ["x"]);
     remove(moray, &source).await.expect("remove");
     all_gone(moray, &[&entry, &second]).await;
-    moray.remove_directory(&target).await.expect("rmdir");
+    moray.remove_directory(&target, None).await.expect("rmdir");
     counts_are_exact(moray, &[&a, &b]).await;
 }
 

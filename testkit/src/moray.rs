@@ -7,8 +7,8 @@ use libmanta::moray::{
     NamespaceError, Only, Order, Parent, PutObject, Record, RecordKey, Update, Write,
 };
 use libmanta::{
-    AREAS, AccountId, Condition, Entry, EntryKind, EtagList, Object, ObjectId, ObjectKey,
-    StorageId, Timestamp,
+    AREAS, AccountId, Condition, Entry, EntryKind, EtagList, Judged, Object, ObjectId, ObjectKey,
+    PreconditionFailed, StorageId, Timestamp,
 };
 use uuid::Uuid;
 
@@ -22,6 +22,7 @@ pub async fn conforms(moray: &dyn Moray) {
     conditions_are_checked_against_the_entry(moray).await;
     updates_change_what_is_said_about_an_entry(moray).await;
     only_empty_directories_are_removed(moray).await;
+    directories_go_as_they_were_judged(moray).await;
     listings_are_ordered_paged_and_filtered(moray).await;
     full_directories_take_no_more(moray).await;
     a_record_is_written_with_an_object_or_neither(moray).await;
@@ -203,7 +204,7 @@ pub async fn parents_must_be_directories(moray: &dyn Moray) {
         Err(NamespaceError::NotDirectory)
     );
     assert_eq!(
-        moray.remove_directory(&file).await,
+        moray.remove_directory(&file, None).await,
         Err(NamespaceError::NotDirectory)
     );
     // A probe that was answered "no" is no obstacle later.
@@ -234,7 +235,7 @@ pub async fn roots_always_exist(moray: &dyn Moray) {
             Err(NamespaceError::IsDirectory)
         );
         assert_eq!(
-            moray.remove_directory(&root).await,
+            moray.remove_directory(&root, None).await,
             Err(NamespaceError::IsRoot)
         );
         let child = object(root.child("x").expect("a valid name"));
@@ -286,7 +287,7 @@ pub async fn job_outputs_exist_and_can_be_removed(moray: &dyn Moray) {
         .expect("mkdir");
 
     assert_eq!(
-        moray.remove_directory(&output).await,
+        moray.remove_directory(&output, None).await,
         Err(NamespaceError::NotEmpty)
     );
     moray
@@ -294,16 +295,16 @@ pub async fn job_outputs_exist_and_can_be_removed(moray: &dyn Moray) {
         .await
         .expect("remove");
     assert_eq!(
-        moray.remove_directory(&job).await,
+        moray.remove_directory(&job, None).await,
         Err(NamespaceError::NotEmpty)
     );
-    let removed = moray.remove_directory(&output).await.expect("rmdir");
+    let removed = moray.remove_directory(&output, None).await.expect("rmdir");
     assert_eq!(removed.key, output);
     assert_eq!(
-        moray.remove_directory(&output).await,
+        moray.remove_directory(&output, None).await,
         Err(NamespaceError::NotFound)
     );
-    moray.remove_directory(&job).await.expect("rmdir");
+    moray.remove_directory(&job, None).await.expect("rmdir");
 }
 
 pub async fn mkdir_is_idempotent_and_replaces_objects(moray: &dyn Moray) {
@@ -447,7 +448,7 @@ pub async fn only_empty_directories_are_removed(moray: &dyn Moray) {
     let owner = AccountId::random();
     let (outer, inner) = (key(owner, "stor/a"), key(owner, "stor/a/b"));
     assert_eq!(
-        moray.remove_directory(&outer).await,
+        moray.remove_directory(&outer, None).await,
         Err(NamespaceError::NotFound)
     );
     for round in 0..3 {
@@ -460,13 +461,13 @@ pub async fn only_empty_directories_are_removed(moray: &dyn Moray) {
             .await
             .expect("mkdir");
         assert_eq!(
-            moray.remove_directory(&outer).await,
+            moray.remove_directory(&outer, None).await,
             Err(NamespaceError::NotEmpty),
             "round {round}"
         );
-        let removed = moray.remove_directory(&inner).await.expect("rmdir");
+        let removed = moray.remove_directory(&inner, None).await.expect("rmdir");
         assert_eq!(removed.key, inner);
-        let removed = moray.remove_directory(&outer).await.expect("rmdir");
+        let removed = moray.remove_directory(&outer, None).await.expect("rmdir");
         assert_eq!(removed.key, outer);
         assert_eq!(
             moray.put_object(put(object(inner.clone()))).await,
@@ -477,6 +478,38 @@ pub async fn only_empty_directories_are_removed(moray: &dyn Moray) {
             Err(NamespaceError::NotFound)
         );
     }
+}
+
+pub async fn directories_go_as_they_were_judged(moray: &dyn Moray) {
+    let directory = key(AccountId::random(), "stor/judged");
+    let child = object(key(directory.owner(), "stor/judged/child"));
+    let roles = vec![Uuid::from_u128(7)];
+    let tagged = MakeDirectory {
+        roles: roles.clone(),
+        ..mkdir(directory.clone())
+    };
+    moray.make_directory(tagged).await.expect("mkdir");
+    for outdated in [
+        Judged::Missing,
+        Judged::Directory { roles: Vec::new() },
+        Judged::of(Some(&child)),
+    ] {
+        assert_eq!(
+            moray.remove_directory(&directory, Some(&outdated)).await,
+            Err(PreconditionFailed::Judged.into())
+        );
+        // It is as it was.
+        moray.put_object(put(child.clone())).await.expect("put");
+        let all = Condition::default();
+        moray.remove_object(&child.key, &all).await.expect("remove");
+    }
+    let judged = Judged::Directory { roles };
+    let removed = moray.remove_directory(&directory, Some(&judged)).await;
+    assert_eq!(removed.expect("rmdir").key, directory);
+    assert_eq!(
+        moray.remove_directory(&directory, Some(&judged)).await,
+        Err(NamespaceError::NotFound)
+    );
 }
 
 pub async fn listings_are_ordered_paged_and_filtered(moray: &dyn Moray) {

@@ -16,13 +16,13 @@ use libmanta::moray::links::Logged;
 use libmanta::moray::shard::links::{
     Claim, FoundChild, Held, Links, Pinned, Prepare, ReadReference, Written,
 };
-use libmanta::moray::shard::{Admit, Child, Inserted, Listed, Look, Shard};
+use libmanta::moray::shard::{Admit, Child, Inserted, Listed, Look, NotMarked, Shard};
 use libmanta::moray::{
     BatchError, Buckets, DeleteLog, Deleted, List, LogCursor, MorayError, Record, RecordKey,
     Replaced, Update, Write,
 };
-use libmanta::namespace::{Close, Slot, Token, Unsettled};
-use libmanta::{Condition, Entry, ObjectId, ObjectKey, StorageId, Timestamp};
+use libmanta::namespace::{Close, Token, Unsettled};
+use libmanta::{Condition, Entry, Judged, ObjectId, ObjectKey, StorageId, Timestamp};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
@@ -175,8 +175,13 @@ impl Shard for Unreliable {
         })
         .await
     }
-    async fn mark(&self, key: &ObjectKey, token: Token) -> Result<Result<(), Slot>, MorayError> {
-        self.pass(self.inner.mark(key, token)).await
+    async fn mark(
+        &self,
+        key: &ObjectKey,
+        token: Token,
+        judged: Option<&Judged>,
+    ) -> Result<Result<(), NotMarked>, MorayError> {
+        self.pass(self.inner.mark(key, token, judged)).await
     }
     async fn unmark(&self, key: &ObjectKey, token: Token) -> Result<bool, MorayError> {
         let key = key.clone();

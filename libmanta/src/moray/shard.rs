@@ -19,7 +19,7 @@ use super::{
 };
 use crate::link::{Binding, Bound, Over};
 use crate::namespace::{Close, Mark, Presence, Row, Slot, Token, Unsettled};
-use crate::{Condition, Entry, ObjectKey};
+use crate::{Condition, Entry, Judged, ObjectKey};
 
 /// One metadata shard. Every call is one transaction, durable before it returns. A call that fails with
 /// [`MorayError::Unavailable`], or whose future is dropped, may or may not have taken effect, now or later.
@@ -54,8 +54,14 @@ pub trait Shard: DeleteLog + Buckets + links::Links {
     /// [`Row::reopen`] on the row of `directory`.
     async fn reopen(&self, directory: &ObjectKey, token: Token) -> Result<bool, MorayError>;
 
-    /// [`Slot::mark`] on the entry `key`. Returns what is there when it is no directory.
-    async fn mark(&self, key: &ObjectKey, token: Token) -> Result<Result<(), Slot>, MorayError>;
+    /// [`Slot::mark`] on the entry `key`, if it is still what was `judged`. Whatever changes that later takes the
+    /// mark away again.
+    async fn mark(
+        &self,
+        key: &ObjectKey,
+        token: Token,
+        judged: Option<&Judged>,
+    ) -> Result<Result<(), NotMarked>, MorayError>;
 
     /// [`Slot::unmark`] on the entry `key`.
     async fn unmark(&self, key: &ObjectKey, token: Token) -> Result<bool, MorayError>;
@@ -78,6 +84,15 @@ pub trait Shard: DeleteLog + Buckets + links::Links {
     /// Changes what is said about an existing entry, if [`Binding::overwrite`] admits it.
     /// [`NamespaceError::NotFound`] if there is none.
     async fn update(&self, update: Update, over: Over) -> Result<Written<Replaced>, MorayError>;
+}
+
+/// Why [`Shard::mark`] changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotMarked {
+    /// What is there is no directory.
+    Is(Slot),
+    /// It is something else than what was judged.
+    Judged,
 }
 
 /// What [`Shard::look`] found, at one moment.

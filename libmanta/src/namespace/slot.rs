@@ -51,7 +51,8 @@ impl Slot {
     }
 
     /// Makes a directory of whatever is there. The mark of an existing one stays as it is: clearing it is
-    /// allowed, but bringing one back that was replaced would not be, and keeping is simplest.
+    /// allowed, and done where what a removal was judged by changes, but bringing one back that was replaced
+    /// would not be.
     #[must_use]
     pub fn make_directory(self) -> Self {
         match self {

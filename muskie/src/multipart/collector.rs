@@ -256,7 +256,7 @@ impl Worker {
     }
 
     async fn remove_directory(&self, directory: &ObjectKey) -> Result<(), CollectError> {
-        match self.server.moray.remove_directory(directory).await {
+        match self.server.moray.remove_directory(directory, None).await {
             Ok(_) | Err(NamespaceError::NotFound | NamespaceError::ParentNotFound) => Ok(()),
             Err(error) => Err(error.into()),
         }

@@ -71,7 +71,7 @@ async fn remove(
     directory: ObjectKey,
     ends: bool,
 ) -> Result<bool> {
-    let removed = match server.moray.remove_directory(&directory).await {
+    let removed = match server.moray.remove_directory(&directory, None).await {
         Ok(_) => true,
         Err(NamespaceError::NotFound | NamespaceError::ParentNotFound) if ends => false,
         Err(error) => return Err(Error::from_namespace(error, "DELETE", &head.path)),

@@ -3,8 +3,7 @@
 //! Lines of JSON: `progress` with what has been removed so far, `error` for what was refused or failed, and
 //! at last `end`. An answer without `end` stopped half-way, because the client left or the store was cut;
 //! asking again goes on. What others put into the tree meanwhile is removed like the rest, as by `rm -r`, but
-//! no object on the rights to something else that was there before. (An empty directory that has taken the place
-//! of another one goes on the rights to that.)
+//! nothing on the rights to something else that was there before.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,7 +14,7 @@ use futures_util::StreamExt as _;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use libmanta::moray::{List, NamespaceError, Only, Order};
-use libmanta::{Condition, Entry, ObjectKey, PreconditionFailed};
+use libmanta::{Condition, Entry, Judged, ObjectKey, PreconditionFailed};
 
 use super::list::path_of;
 use crate::access::{DECISIONS_MAX, Judge};
@@ -53,11 +52,12 @@ pub(crate) async fn handle(
     }
     exchange.found(target.entry.as_ref());
     let judge = Arc::new(request.judge(&request.owner).await?);
+    let judged = request.judged(&request.owner, target.entry.as_ref());
     let removal = Removal {
         server: request.server.clone(),
         judge,
         login: request.owner.login.to_string(),
-        frames: vec![Frame::new(target.key)],
+        frames: vec![Frame::new(target.key, judged)],
         objects: 0,
         directories: 0,
         errors: 0,
@@ -77,6 +77,8 @@ pub(crate) async fn handle(
 #[derive(Debug)]
 struct Frame {
     directory: ObjectKey,
+    /// What it was when its removal was allowed.
+    judged: Option<Judged>,
     stage: Stage,
     turns: u32,
     /// Something below it was not removed, so neither can it be.
@@ -92,9 +94,10 @@ enum Stage {
 }
 
 impl Frame {
-    fn new(directory: ObjectKey) -> Self {
+    fn new(directory: ObjectKey, judged: Option<Judged>) -> Self {
         Self {
             directory,
+            judged,
             stage: Stage::Objects(String::new()),
             turns: 0,
             keeps_something: false,
@@ -233,7 +236,8 @@ impl Removal {
                 frame.keeps_something |= !may;
             }
             if may {
-                self.frames.push(Frame::new(child.key));
+                let judged = self.judge.judged(&child);
+                self.frames.push(Frame::new(child.key, judged));
             }
             return Ok(());
         }
@@ -242,7 +246,8 @@ impl Removal {
         };
         if !frame.keeps_something {
             let server = self.server.clone();
-            match patiently(|| server.moray.remove_directory(&directory)).await {
+            let judged = frame.judged.as_ref();
+            match patiently(|| server.moray.remove_directory(&directory, judged)).await {
                 Ok(_) => {
                     self.directories += 1;
                     self.server
@@ -257,6 +262,23 @@ impl Removal {
                     frame.stage = Stage::Objects(String::new());
                     self.frames.push(frame);
                     return Ok(());
+                }
+                Err(NamespaceError::Precondition(PreconditionFailed::Judged))
+                    if frame.turns < TURNS_MAX =>
+                {
+                    let now = patiently(async || Ok(server.moray.lookup(&directory).await?)).await;
+                    match now.map_err(|error| (directory.clone(), error))?.entry {
+                        Some(now) if !now.is_directory() => {}
+                        None => return Ok(()),
+                        Some(now) if self.judge.may_remove(&now) => {
+                            frame.turns += 1;
+                            frame.judged = self.judge.judged(&now);
+                            frame.stage = Stage::Objects(String::new());
+                            self.frames.push(frame);
+                            return Ok(());
+                        }
+                        Some(_) => self.refused(out, &directory),
+                    }
                 }
                 Err(error @ NamespaceError::Moray(_)) => return Err((directory, error)),
                 Err(error) => self.error(out, &directory, &error),

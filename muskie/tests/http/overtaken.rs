@@ -132,6 +132,37 @@ async fn a_target_that_appeared_is_not_overwritten_on_the_rights_to_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_was_replaced_is_not_removed_on_the_rights_to_another() {
+    let scene = scene().await;
+    let directory = "/alice/stor/shared/d";
+    let make = |tags: &str| {
+        Request::new("PUT", directory)
+            .header("content-type", "application/json; type=directory")
+            .header("role-tag", tags)
+    };
+    let remove = Request::new("DELETE", directory);
+    for faster in [make(""), shut(directory)] {
+        scene.store.tagged(directory, None, "helper").await;
+        scene.alice_is_faster(faster);
+        let refused = scene.by_jo(remove.clone()).await.is(403);
+        assert_eq!(refused.code(), "NoMatchingRoleTag");
+        scene.store.get(directory).await.is(200);
+        scene.store.tagged(directory, None, "helper").await;
+        scene.alice_is_faster(make(""));
+        // The whole tree goes but what he may not remove.
+        let tree = Request::new("DELETE", &format!("{directory}?recursive=true"));
+        let told = scene.by_jo(tree).await.is(200).text();
+        assert!(told.contains("\"errors\":1}"), "{told}");
+        scene.store.get(directory).await.is(200);
+    }
+    scene.store.tagged(directory, None, "helper").await;
+    scene.alice_is_faster(make("helper"));
+    scene.by_jo(remove).await.is(204);
+    scene.store.get(directory).await.is(404);
+    scene.store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn neither_is_an_object_removed_or_described() {
     let scene = scene().await;
     for request in [Request::new("DELETE", SOURCE), shut(SOURCE)] {

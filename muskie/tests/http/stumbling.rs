@@ -19,7 +19,7 @@ use libmanta::moray::{
     MorayError, Namespace, NamespaceError, Page, PutObject, Record, RecordKey, Replaced, Update,
     Write,
 };
-use libmanta::{AccountId, Condition, Entry, ObjectId, ObjectKey, StorageId, Timestamp};
+use libmanta::{AccountId, Condition, Entry, Judged, ObjectId, ObjectKey, StorageId, Timestamp};
 
 /// Where to stumble. Nowhere, until told.
 #[derive(Debug, Default)]
@@ -153,8 +153,13 @@ impl Namespace for StumblingMoray {
         let call = self.inner.remove_object(key, condition);
         self.stumble.around(call, || unavailable().into()).await
     }
-    async fn remove_directory(&self, key: &ObjectKey) -> Result<Entry, NamespaceError> {
-        let call = self.inner.remove_directory(key);
+    async fn remove_directory(
+        &self,
+        key: &ObjectKey,
+        judged: Option<&Judged>,
+    ) -> Result<Entry, NamespaceError> {
+        self.stumble.overtaken().await;
+        let call = self.inner.remove_directory(key, judged);
         self.stumble.around(call, || unavailable().into()).await
     }
     async fn list(&self, list: &List) -> Result<Page, NamespaceError> {

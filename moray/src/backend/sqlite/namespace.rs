@@ -4,7 +4,7 @@
 use libmanta::link::{Binding, Bound, Over, Overwritten};
 use libmanta::moray::links::Logged;
 use libmanta::moray::shard::links::{Enter, Written};
-use libmanta::moray::shard::{Admit, Child, Inserted};
+use libmanta::moray::shard::{Admit, Child, Inserted, NotMarked};
 use libmanta::moray::{MakeDirectory, NamespaceError, PutObject, Replaced, Update, Write};
 use libmanta::namespace::{Admission, Close, Mark, Row, Slot, Token, Unsettled};
 use libmanta::{Condition, Entry, EntryKind, Judged, ObjectKey, Timestamp};
@@ -141,13 +141,17 @@ pub(crate) fn mark(
     db: &Connection,
     key: &ObjectKey,
     token: Token,
-) -> Result<Result<(), Slot>, Fault> {
+    judged: Option<&Judged>,
+) -> Result<Result<(), NotMarked>, Fault> {
     let Some((parent, stored)) = load_entry(db, key)? else {
-        return Ok(Err(Slot::Absent));
+        return Ok(Err(NotMarked::Is(Slot::Absent)));
     };
     let (slot, marked) = slot(&stored).mark(token);
     if !marked {
-        return Ok(Err(slot));
+        return Ok(Err(NotMarked::Is(slot)));
+    }
+    if Judged::check(judged, Some(&stored.entry)).is_err() {
+        return Ok(Err(NotMarked::Judged));
     }
     store_mark(db, parent, key, slot)?;
     Ok(Ok(()))
@@ -247,8 +251,8 @@ pub(crate) fn update(
         object.content_disposition = update.content_disposition;
     }
     let stored = Stored {
+        mark: mark_after(&before, &after, mark),
         entry: after,
-        mark,
         place: bound.map_or(Place::Directory, updated),
     };
     write_entry(db, parent.id, &stored)?;
@@ -455,8 +459,8 @@ fn touch(
         after.roles.clone_from(&make.roles);
         after.mtime = make.mtime;
         let stored = Stored {
+            mark: mark_after(&before, &after, mark),
             entry: after,
-            mark,
             place: Place::Directory,
         };
         write_entry(db, directory, &stored)?;
@@ -466,6 +470,14 @@ fn touch(
         before: Some(before),
         after,
     })
+}
+
+/// Whoever removes the directory was judged by its roles: where those change, they begin again.
+fn mark_after(before: &Entry, after: &Entry, mark: Mark) -> Mark {
+    match before.roles == after.roles {
+        true => mark,
+        false => Mark::Normal,
+    }
 }
 
 impl Current {
