@@ -11,6 +11,7 @@ mod entry;
 mod ids;
 mod object_key;
 
+pub mod content_type;
 pub mod link;
 pub mod mahi;
 pub mod mako;

@@ -240,4 +240,48 @@ mod tests {
             format!("/manta/u/stor/{wide}/_.../{wide}/end")
         );
     }
+
+    /// Below `/manta`, and whether it was shortened.
+    fn shown(name: &str) -> (String, bool) {
+        let (path, shortened) = input_path(name);
+        (path.strip_prefix("/manta").unwrap().to_owned(), shortened)
+    }
+
+    /// The reference's `tst.pathabbr`.
+    #[test]
+    fn paths_are_shortened_beyond_1024_bytes_and_components_beyond_255() {
+        for component in ["x".repeat(200), "x".to_owned()] {
+            for length in [1023, 1024, 1025, 1026, 1500, 4096] {
+                let mut name = format!("/{component}").repeat(length / (component.len() + 1));
+                let rest = length - name.len();
+                if rest > 0 {
+                    // Of a single byte more there is no component; the last one grows.
+                    name.push_str(&if rest == 1 {
+                        "x".into()
+                    } else {
+                        format!("/{}", "x".repeat(rest - 1))
+                    });
+                }
+                assert_eq!(name.len(), length);
+                let (path, shortened) = shown(&name);
+                assert_eq!(shortened, length > 1024, "{length} of {}", component.len());
+                assert_eq!(path == name, !shortened);
+                assert!(path.len() <= 1024, "{}", path.len());
+                assert_eq!(shown(&path), (path, false));
+            }
+        }
+        for length in [255, 256, 257] {
+            let long = "y".repeat(length);
+            for name in [
+                format!("/u/stor/{long}"),
+                format!("/u/{long}/obj"),
+                format!("/{long}"),
+            ] {
+                let (path, shortened) = shown(&name);
+                assert_eq!((shortened, path == name), (length > 255, length <= 255));
+                assert!(path.split('/').all(|part| part.len() <= 255), "{path}");
+                assert_eq!(shown(&path), (path, false));
+            }
+        }
+    }
 }

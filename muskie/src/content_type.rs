@@ -1,6 +1,8 @@
 //! The content type of an object, and the content types that choose an operation.
 //! Source: rest-api.md section 3.3.
 
+use libmanta::content_type::json_type;
+
 pub(crate) const DEFAULT: &str = "application/octet-stream";
 
 /// Most characters of the header.
@@ -15,30 +17,16 @@ pub(crate) enum Kind {
     Object,
 }
 
-/// Which operation the header chooses. Blanks and further parameters do not matter.
+/// Which operation the header chooses.
 pub(crate) fn kind(header: Option<&str>) -> Kind {
-    let mut parts = header.unwrap_or_default().split(';').map(str::trim);
-    if !parts
-        .next()
-        .is_some_and(|media| media.eq_ignore_ascii_case("application/json"))
-    {
-        return Kind::Object;
-    }
-    for parameter in parts {
-        let Some((name, value)) = parameter.split_once('=') else {
-            continue;
-        };
-        if name.trim().eq_ignore_ascii_case("type") {
-            let value = value.trim().trim_matches('"');
-            if value.eq_ignore_ascii_case("directory") {
-                return Kind::Directory;
-            }
-            if value.eq_ignore_ascii_case("link") {
-                return Kind::Link;
-            }
-            if value.eq_ignore_ascii_case("rename") {
-                return Kind::Rename;
-            }
+    let wanted = header.and_then(json_type).unwrap_or_default();
+    for (name, kind) in [
+        ("directory", Kind::Directory),
+        ("link", Kind::Link),
+        ("rename", Kind::Rename),
+    ] {
+        if wanted.eq_ignore_ascii_case(name) {
+            return kind;
         }
     }
     Kind::Object

@@ -18,6 +18,39 @@ async fn a_command_runs_and_its_end_is_told() {
     site.end().await;
 }
 
+/// The reference's `tst.executor`; what it says of cores is among the attacks.
+#[tokio::test]
+async fn a_command_gets_its_environment_and_its_input() {
+    let site = Site::new(1).await;
+    let mut zone = site.zone().await;
+    let names = environment();
+    for (name, value) in &names {
+        says(&mut *zone, &format!("printenv {name}"), value).await;
+    }
+    // By a stream that somebody still writes to.
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    let writing = std::thread::spawn(move || {
+        let mut writer = std::fs::File::from(writer);
+        for _ in 0..10_000 {
+            std::io::Write::write_all(&mut writer, b"some line\n").unwrap();
+        }
+    });
+    let outcome = try_sh(&mut *zone, "wc -l; exit 2", reader).await.unwrap();
+    writing.join().unwrap();
+    assert_eq!((outcome.code(), outcome.stdout.trim()), (Some(2), "10000"));
+    // By a descriptor of a file, from its start.
+    let mut file = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut file, b"in a file").unwrap();
+    std::io::Seek::rewind(&mut file).unwrap();
+    let outcome = try_sh(&mut *zone, "cat; test -f /dev/stdin", file.into())
+        .await
+        .unwrap();
+    assert_eq!((outcome.code(), &*outcome.stdout), (Some(0), "in a file"));
+    drop(zone);
+    site.all_ready().await;
+    site.end().await;
+}
+
 /// Prints the figures of zones.md section 2; asserts only what must not be missed by far.
 #[tokio::test]
 async fn figures() {

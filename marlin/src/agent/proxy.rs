@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use libmanta::content_type::json_type;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -344,7 +345,8 @@ impl Emission {
         let is_directory = headers
             .get(CONTENT_TYPE)
             .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| value.contains("type=directory"));
+            .and_then(json_type)
+            .is_some_and(|kind| kind.eq_ignore_ascii_case("directory"));
         if method != Method::PUT || is_directory {
             return Ok(Self {
                 streams: true,
@@ -434,6 +436,10 @@ mod tests {
         let directory = ("content-type", "application/json; type=directory");
         let made = emission(Method::PUT, &[stream, directory], "/u/stor/a").unwrap();
         assert!(made.streams && made.output.is_none());
+        // The front door stores this, as an object of a strange type.
+        let strange = ("content-type", "text/plain; type=directory");
+        let stored = emission(Method::PUT, &[stream, strange], "/u/stor/a").unwrap();
+        assert!(stored.output.is_some());
         let other = emission(Method::PUT, &[("x-manta-stream", "stderr")], "/u/stor/a").unwrap();
         assert_eq!(other, Emission::default());
     }

@@ -104,6 +104,38 @@ fn a_command_that_fills_its_disk() -> Result<()> {
     store.finish()
 }
 
+/// What a command prints lies on the disk of its zone.
+#[test]
+fn a_command_that_fills_its_disk_with_what_it_prints() -> Result<()> {
+    let exec = "fallocate -l 1800M /var/tmp/fill && head -c 1G /dev/zero";
+    let (store, harm) = beside_others(&json!({"exec": exec, "disk": 2}), false)?;
+    ensure!(
+        message(&harm, "UserTaskError")? == "user task ran out of local disk space",
+        "{:?}",
+        harm.errors
+    );
+    ensure!(harm.outputs.is_empty(), "{:?}", harm.outputs);
+    store.finish()
+}
+
+#[test]
+fn a_command_with_ten_thousand_children() -> Result<()> {
+    let exec = "perl -e 'for (1..10000) { my $child = fork; \
+         defined $child or print STDERR $! and exit 7; $child or sleep 100000 }'";
+    let (store, harm) = beside_others(&json!({"exec": exec}), false)?;
+    ensure!(
+        message(&harm, "UserTaskError")? == "user command exited with code 7",
+        "{:?}",
+        harm.errors
+    );
+    let stderr = harm.errors[0]["stderr"]
+        .as_str()
+        .context("stderr is kept")?;
+    let said = store.client()?.get(&url(stderr))?.expect(200)?.text();
+    ensure!(said == "Resource temporarily unavailable", "{said}");
+    store.finish()
+}
+
 #[test]
 fn a_command_that_eats_its_memory() -> Result<()> {
     let exec = "x=$(head -c 1G /dev/zero | tr '\\0' x); echo ${#x}";

@@ -274,7 +274,7 @@ fn nm_mjob_create_close_or_prints_hello() -> Result<()> {
             .args(["create", "--close", "-or", "echo hello"]),
     )?;
     ensure!(
-        echo.stdout == b"hello\n" && echo.stderr.is_empty(),
+        echo.status.success() && echo.stdout == b"hello\n" && echo.stderr.is_empty(),
         "{echo:?}"
     );
     store.finish()

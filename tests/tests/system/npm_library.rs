@@ -106,9 +106,82 @@ function sign(at) {
 sign(0);
 ";
 
-/// Without jobs, which nothing here is about.
+const JOBS: &str = r"
+function keys(method, id, next) {
+    client[method](id, function (err, emitter) {
+        fail(err);
+        var found = [];
+        emitter.on('key', function (key) { found.push(key); });
+        emitter.once('error', fail);
+        emitter.once('end', function () { next(found); });
+    });
+}
+function wait(id, next) {
+    client.job(id, function (err, job) {
+        fail(err);
+        if (job.state === 'done') { next(job); } else { setTimeout(wait, 20, id, next); }
+    });
+}
+function cancels() {
+    client.createJob({ phases: [ { exec: 'grep foo' } ] }, function (err, id) {
+        fail(err);
+        client.cancelJob(id, function (err2) {
+            fail(err2);
+            client.job(id, function (err3, job) {
+                fail(err3);
+                check('cancelled', [job.cancelled, job.inputDone], [true, true]);
+                end();
+            });
+        });
+    });
+}
+client.mkdirp(root, function (err) {
+    fail(err);
+    put('x', { size: 1 }, function () {
+        // A job of one command is that command.
+        client.createJob('grep x', function (err2, id) {
+            fail(err2);
+            client.job(id, function (err3, job) {
+                fail(err3);
+                check('name', job.name, '');
+                check('state', ['queued', 'running'].indexOf(job.state) >= 0, true);
+                check('open', [job.cancelled, job.inputDone], [false, false]);
+                check('phases', job.phases, [ { type: 'map', exec: 'grep x' } ]);
+                client.addJobKey(id, root + '/x', function (err4) {
+                    fail(err4);
+                    keys('jobInput', id, function (inputs) {
+                        check('inputs', inputs, [root + '/x']);
+                        client.endJob(id, function (err5) {
+                            fail(err5);
+                            wait(id, function (done) {
+                                check('ended', [done.cancelled, done.inputDone], [false, true]);
+                                check('stats', done.stats.outputs, 1);
+                                keys('jobOutput', id, function (outputs) {
+                                    check('outputs', outputs.length, 1);
+                                    keys('jobFailures', id, function (failures) {
+                                        check('failures', failures, []);
+                                        cancels();
+                                    });
+                                });
+                            });
+                        });
+                    });
+                });
+            });
+        });
+    });
+});
+";
+
+/// Without jobs, which most of this is not about.
 fn launch() -> Launch {
     Launch::new().setting("jobs.isolation = \"off\"")
+}
+
+/// Creates, feeds, ends, watches and cancels: marlin.md, appendix A.7.
+#[test]
+fn jobs_of_the_library() -> Result<()> {
+    says_done(Launch::new().start()?, JOBS)
 }
 
 fn says_done(store: Store, script: &str) -> Result<()> {

@@ -7,6 +7,7 @@
 mod authorization;
 mod environment;
 mod errors;
+mod front_door;
 mod init;
 mod main_suite;
 mod names;
@@ -15,11 +16,13 @@ mod upstream;
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tests::job::{Finished, url};
+use tests::machine::files_below;
 use tests::{Client, Job, Launch, Store, wait_for};
 
 /// Twice what the suites give the quickest, and as much as most.
@@ -434,6 +437,55 @@ fn one_to_one<T, U: std::fmt::Debug>(
         let at = left.iter().position(|found| fits(wanted, found));
         let at = at.with_context(|| format!("one is missing; left are {left:?}"))?;
         left.remove(at);
+    }
+    Ok(())
+}
+
+/// The sources of all crates.
+fn sources() -> Result<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let mut text = String::new();
+    for krate in ["libmanta", "marlin", "muskie", "tests", "triton"] {
+        let directory = root.context("a workspace")?.join(krate);
+        for part in ["src", "tests"] {
+            for file in files_below(&directory.join(part))?.keys() {
+                if file.extension().is_some_and(|extension| extension == "rs") {
+                    text.push_str(&std::fs::read_to_string(file)?);
+                }
+            }
+        }
+    }
+    Ok(text)
+}
+
+/// The table names tests that there are, and no scenario among these tests is missing in it.
+#[test]
+fn the_table_of_scenarios_is_true() -> Result<()> {
+    let table = include_str!("../../../SCENARIOS.md");
+    let sources = sources()?;
+    let rows = table.lines().filter(|line| line.starts_with("| "));
+    let rows: Vec<(&str, &str)> = rows
+        .filter_map(|row| row.trim_matches(['|', ' ']).rsplit_once(" | "))
+        .filter(|(_, test)| test.starts_with('`'))
+        .map(|(scenario, test)| (scenario, test.trim_matches('`')))
+        .collect();
+    ensure!(rows.len() > 100, "{} rows", rows.len());
+    for (scenario, test) in &rows {
+        let name = test.rsplit("::").next().unwrap_or_default();
+        ensure!(
+            sources.contains(&format!("fn {name}(")),
+            "{scenario}: there is no {test}"
+        );
+    }
+    let names: BTreeSet<&str> = rows.iter().map(|(scenario, _)| *scenario).collect();
+    for scenario in sources.split("\nfn job").skip(1) {
+        let name = scenario.split('(').next().unwrap_or_default();
+        if name.starts_with(['M', 'R']) {
+            ensure!(
+                names.contains(&*format!("job{name}")),
+                "job{name} is not in the table"
+            );
+        }
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Jobs with many inputs.
+//! Jobs with many inputs, and an input far down.
 
 #![expect(non_snake_case, reason = "the names in the reference's suites")]
 
@@ -38,4 +38,14 @@ fn jobM4RR1000() -> Result<()> {
     .one_reduced()
     .contents(&["1000\n"])
     .run()
+}
+
+#[test]
+fn an_object_at_the_end_of_a_tree_of_300_levels() -> Result<()> {
+    let name = format!("/%u/stor/{}obj", "d/".repeat(300));
+    map("cat \"$MANTA_INPUT_FILE\" | wc -w")
+        .inputs(&[&name])
+        .an_output_each()
+        .contents(&["5\n"])
+        .run()
 }
