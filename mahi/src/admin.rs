@@ -37,7 +37,10 @@ mod route;
 mod server;
 mod view;
 
+use std::pin::Pin;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 pub use client::{Client, ClientError};
 pub use message::{
@@ -49,7 +52,8 @@ pub use server::{Handle, serve, serve_with};
 pub use view::{AccountView, Done, KeyView, MemberView, PolicyView, RoleView, UserView};
 
 /// Commands that do not concern accounts: method, path and body to a document, or `None` for what is no
-/// command. Refusals of theirs are answered with 400. Must not block.
-pub type Others = Arc<
-    dyn Fn(&http::Method, &str, &[u8]) -> Option<Result<serde_json::Value, Refusal>> + Send + Sync,
->;
+/// command. Refusals of theirs are answered with 400. The future is dropped when the operator leaves.
+pub type Others = Arc<dyn Fn(http::Method, String, Bytes) -> Answering + Send + Sync>;
+
+pub type Answering =
+    Pin<Box<dyn Future<Output = Option<Result<serde_json::Value, Refusal>>> + Send>>;

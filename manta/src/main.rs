@@ -12,6 +12,7 @@ mod environment;
 mod examples;
 mod keys;
 mod metrics;
+mod restarts;
 mod store;
 mod telemetry;
 mod throttle;

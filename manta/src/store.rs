@@ -20,7 +20,7 @@ use crate::config::{Config, IsolationSetting, SurfaceSetting};
 use crate::data_dir::DataDir;
 use crate::environment::{self, Ready};
 use crate::keys::{self, Keys};
-use crate::{cli, doors, metrics, throttle};
+use crate::{cli, doors, metrics, restarts, throttle};
 
 /// Login of the operator's account.
 const OPERATOR: &str = "poseidon";
@@ -183,9 +183,16 @@ impl Store {
         };
         ready.write_env()?;
         // Its socket says that the store is up.
-        let throttled = Arc::clone(&front_end);
-        let others: mahi::admin::Others =
-            Arc::new(move |method, path, body| throttle::answer(&throttled, method, path, body));
+        let (throttled, restarted) = (Arc::clone(&front_end), Arc::clone(&marlin));
+        let others: mahi::admin::Others = Arc::new(move |method, path, body| {
+            let (throttled, restarted) = (Arc::clone(&throttled), Arc::clone(&restarted));
+            Box::pin(async move {
+                match throttle::answer(&throttled, &method, &path, &body) {
+                    None => restarts::answer(&restarted, &method, &path).await,
+                    answer => answer,
+                }
+            })
+        });
         let socket = data_dir.join("admin.sock");
         let admin = mahi::admin::serve_with(identity, Some(others), &socket)
             .context("open the operator's socket")?;

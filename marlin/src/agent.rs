@@ -140,6 +140,8 @@ pub(crate) enum Message {
     /// section 3.3. Its zone is not kept for that.
     Unfed(Box<TaskSpec>, Outcome),
     Snapshot(oneshot::Sender<Vec<GroupView>>),
+    /// Give every zone back and forget every task; those who want them run submit them again.
+    Restart(oneshot::Sender<()>),
 }
 
 /// Speaks to the agent. Cheap to clone; calls to an agent that has stopped do nothing.
@@ -152,16 +154,11 @@ impl Agent {
     /// Starts the owner task in `tasks`. It ends when `shutdown` is cancelled and every zone was given back.
     pub(crate) fn start(parts: Parts, tasks: &TaskTracker, shutdown: CancellationToken) -> Self {
         let (mailbox, messages) = mpsc::channel(MAILBOX);
-        let limits = Limits {
-            streams: parts.config.streams.max(1),
-            zones: parts.zones.capacity(),
-            idle: parts.config.zone_idle,
-            hog_grace: parts.config.hog_grace,
-            hog_kill: parts.config.hog_kill,
-        };
         let owner = Owner {
+            schedule: Schedule::new(limits(&parts)),
             parts,
-            schedule: Schedule::new(limits),
+            generation: shutdown.child_token(),
+            restarting: None,
             tasks: HashMap::new(),
             groups: HashMap::new(),
             streams: HashMap::new(),
@@ -187,6 +184,13 @@ impl Agent {
         let _ = self.mailbox.send(Message::Abort(job)).await;
     }
 
+    /// Returns once no task runs and none is known any more.
+    pub(crate) async fn restart(&self) {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.mailbox.send(Message::Restart(reply)).await;
+        let _ = answer.await;
+    }
+
     pub(crate) async fn snapshot(&self) -> Vec<GroupView> {
         let (reply, answer) = oneshot::channel();
         let _ = self.mailbox.send(Message::Snapshot(reply)).await;
@@ -194,8 +198,22 @@ impl Agent {
     }
 }
 
+fn limits(parts: &Parts) -> Limits {
+    Limits {
+        streams: parts.config.streams.max(1),
+        zones: parts.zones.capacity(),
+        idle: parts.config.zone_idle,
+        hog_grace: parts.config.hog_grace,
+        hog_kill: parts.config.hog_kill,
+    }
+}
+
 struct Owner {
     parts: Parts,
+    /// Ends the streams there are.
+    generation: CancellationToken,
+    /// Who waits for a restart, until it is done.
+    restarting: Option<oneshot::Sender<()>>,
     schedule: Schedule,
     /// Tasks that are queued.
     tasks: HashMap<TaskId, Box<TaskSpec>>,
@@ -218,9 +236,13 @@ struct StreamHandle {
 impl Owner {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>, shutdown: CancellationToken) {
         loop {
+            if let Some(restarted) = self.restarting.take() {
+                self.start_anew(&shutdown).await;
+                let _ = restarted.send(());
+            }
             self.schedule.set_zones(self.parts.zones.capacity());
             for effect in self.schedule.balance(Instant::now()) {
-                self.carry_out(effect, &shutdown);
+                self.carry_out(effect);
             }
             let deadline = self.schedule.next_deadline();
             tokio::select! {
@@ -245,6 +267,23 @@ impl Owner {
         self.streams.clear();
         while self.running.join_next().await.is_some() {}
         self.reports.shutdown().await;
+    }
+
+    /// Drops everything in hand, and waits until no zone is in use.
+    async fn start_anew(&mut self, shutdown: &CancellationToken) {
+        tracing::info!(
+            tasks = self.tasks.len(),
+            streams = self.streams.len(),
+            "agent starts anew"
+        );
+        self.generation.cancel();
+        self.streams.clear();
+        while self.running.join_next().await.is_some() {}
+        self.reports.shutdown().await;
+        self.tasks.clear();
+        self.groups.clear();
+        self.schedule = Schedule::new(limits(&self.parts));
+        self.generation = shutdown.child_token();
     }
 
     fn take(&mut self, message: Message) {
@@ -289,10 +328,11 @@ impl Owner {
             Message::Snapshot(reply) => {
                 let _ = reply.send(self.schedule.view());
             }
+            Message::Restart(reply) => self.restarting = Some(reply),
         }
     }
 
-    fn carry_out(&mut self, effect: Effect, shutdown: &CancellationToken) {
+    fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Start { stream, group } => {
                 let Some(context) = self.groups.get(&group) else {
@@ -306,7 +346,7 @@ impl Owner {
                     group: Arc::clone(context),
                     parts: self.parts.clone(),
                     agent: self.mailbox.clone(),
-                    shutdown: shutdown.clone(),
+                    shutdown: self.generation.clone(),
                 };
                 let handle = self.running.spawn(task.serve(inbox));
                 let id = handle.id();

@@ -46,6 +46,8 @@ pub struct Service {
     live: Arc<Live>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
+    /// Held while something is restarted, so that no job ever has two owners.
+    restarting: tokio::sync::Mutex<()>,
 }
 
 /// The jobs that have an owner task.
@@ -59,6 +61,10 @@ struct Handle {
     job: Arc<JobContext>,
     view: Arc<watch::Sender<View>>,
     mailbox: mpsc::Sender<Message>,
+    /// Ends the owner task,
+    stop: CancellationToken,
+    /// which then says so.
+    ended: CancellationToken,
 }
 
 /// Starts marlin: replays every job that was not archived and goes on with it.
@@ -104,6 +110,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Arc<Service>, StartErro
         live: Arc::default(),
         shutdown: shutdown.clone(),
         tasks,
+        restarting: tokio::sync::Mutex::default(),
     });
     service.resume().await?;
     let housekeeping = housekeeping::run(journal, config.linger, Arc::clone(&deps.clock));
@@ -172,6 +179,71 @@ impl Service {
         })
     }
 
+    /// Stops the supervisor of a job and starts another, which goes on from the log. `false` when no job of that
+    /// id is under way. Tasks that run are run again, which is no attempt of theirs.
+    ///
+    /// Errors: the log cannot be read; the job then waits until this is called again. Goes on when it is dropped.
+    pub async fn restart_supervisor(self: &Arc<Self>, id: JobId) -> Result<bool, StartError> {
+        let this = Arc::clone(self);
+        self.to_the_end(async move {
+            let _alone = this.restarting.lock().await;
+            this.replace_supervisor(id).await
+        })
+        .await
+    }
+
+    /// Has the agent give back every zone and forget every task, and starts all supervisors again, which give it
+    /// their tasks anew. Errors as of [`restart_supervisor`](Self::restart_supervisor).
+    pub async fn restart_agent(self: &Arc<Self>) -> Result<(), StartError> {
+        let this = Arc::clone(self);
+        self.to_the_end(async move {
+            let Some(engine) = &this.engine else {
+                return Ok(());
+            };
+            let _alone = this.restarting.lock().await;
+            engine.agent.restart().await;
+            let jobs: Vec<JobId> = this.live.lock().keys().copied().collect();
+            for id in jobs {
+                this.replace_supervisor(id).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// A restart that is left half done leaves a job without an owner.
+    async fn to_the_end<T: Send + 'static>(
+        &self,
+        restart: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        let restarted = self.tasks.spawn(restart).await;
+        restarted.expect("invariant: nothing aborts it, and a panic goes on here")
+    }
+
+    /// To be called by one at a time.
+    async fn replace_supervisor(&self, id: JobId) -> Result<bool, StartError> {
+        let handle = self.live.lock().get(&id).cloned();
+        let (Some(engine), Some(handle)) = (&self.engine, handle) else {
+            return Ok(false);
+        };
+        handle.stop.cancel();
+        handle.ended.cancelled().await;
+        if self.shutdown.is_cancelled() {
+            return Ok(false);
+        }
+        engine.agent.abort(id).await;
+        let record = self.journal.job(id).await.map_err(StartError::journal)?;
+        let Some(record) = record.filter(|record| record.summary.is_none()) else {
+            // It was archived meanwhile.
+            self.live.lock().remove(&id);
+            return Ok(false);
+        };
+        let replayed = replay(&self.journal, &record).await?;
+        tracing::info!(job_id = %id, segments = replayed.position.0, "supervisor starts anew");
+        self.supervise(engine, record, replayed);
+        Ok(true)
+    }
+
     /// Goes on with every job that is not archived.
     async fn resume(&self) -> Result<(), StartError> {
         let Some(engine) = &self.engine else {
@@ -194,17 +266,23 @@ impl Service {
         let (mailbox_in, mailbox) = mpsc::channel(MAILBOX);
         let id = record.id;
         let phases = record.definition.phases.len();
-        let job = JobContext::new(record, self.shutdown.child_token(), reports_in);
+        let (stop, ended) = (self.shutdown.child_token(), CancellationToken::new());
+        let job = JobContext::new(record, stop.child_token(), reports_in);
         let supervisor = Supervisor::new(id, phases, replayed.ledger, replayed.deletes);
         let view = Arc::new(watch::Sender::new(supervisor.view()));
         let handle = Arc::new(Handle {
             job: Arc::clone(&job),
             view: Arc::clone(&view),
             mailbox: mailbox_in,
+            stop: stop.clone(),
+            ended: ended.clone(),
         });
         self.live.lock().insert(id, handle);
         let owner = Owner {
-            parts: engine.clone(),
+            parts: owner::Parts {
+                shutdown: stop.clone(),
+                ..engine.clone()
+            },
             job,
             supervisor,
             mailbox,
@@ -215,12 +293,14 @@ impl Service {
             tickets: 0,
             feeds: HashMap::new(),
             work: JoinSet::new(),
+            shutdown: self.shutdown.clone(),
         };
-        let (live, shutdown) = (Arc::clone(&self.live), self.shutdown.clone());
+        let live = Arc::clone(&self.live);
         self.tasks.spawn(async move {
+            let _ended = ended.drop_guard();
             owner.run().await;
-            // At shutdown it is simply not finished; its status stays what it was.
-            if !shutdown.is_cancelled() {
+            // One that was stopped is simply not finished; its status stays what it was.
+            if !stop.is_cancelled() {
                 live.lock().remove(&id);
             }
         });
@@ -332,7 +412,8 @@ impl Jobs for Service {
             tokio::select! {
                 () = change => {}
                 () = tokio::time::sleep(at_most) => {}
-                () = self.shutdown.cancelled() => {}
+                // Whoever asks again asks its successor.
+                () = handle.stop.cancelled() => {}
             }
         }
         Ok(handle.view().status(&handle.job.record))

@@ -26,6 +26,14 @@ pub fn process_tree(root: u32) -> Vec<u32> {
     tree
 }
 
+/// The processes that a process started.
+#[must_use]
+pub fn children(parent: u32) -> Vec<u32> {
+    let mut all = process_ids();
+    all.retain(|pid| parent_of(*pid) == Some(parent));
+    all
+}
+
 /// All processes of the machine.
 #[must_use]
 pub fn process_ids() -> Vec<u32> {

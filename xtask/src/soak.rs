@@ -21,7 +21,7 @@ struct Part {
     settings: &'static [(&'static str, &'static str)],
 }
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     Part {
         name: "model",
         package: "libmanta",
@@ -69,6 +69,12 @@ const PARTS: [Part; 8] = [
         package: "triton",
         test: "",
         settings: &[("TRITON_RESETS", "20000")],
+    },
+    Part {
+        name: "jobs",
+        package: "tests",
+        test: "jobs_end_as_they_should_whatever_dies",
+        settings: &[("MANTA_TEST_FAULT_JOBS", "200")],
     },
     Part {
         name: "fuzz",

@@ -43,7 +43,7 @@ async fn other(others: Option<&Others>, request: Request<Incoming>) -> Answer {
     let others = others.ok_or(no_such_command.clone())?;
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let body = body(request).await?;
-    match others(&method, &path, &body) {
+    match others(method, path, body).await {
         Some(Ok(document)) => Ok(json(StatusCode::OK, &document)),
         Some(Err(refusal)) => Err((StatusCode::BAD_REQUEST, refusal)),
         None => Err(no_such_command),

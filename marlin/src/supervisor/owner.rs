@@ -1,7 +1,8 @@
 //! The owner task of one job: feeds events to the [`Supervisor`] and carries its effects out.
 //!
 //! It is the only writer of the job's log. When the job is done it archives it and ends; when marlin shuts
-//! down it ends at once, and what was not written is run again at the next start.
+//! down it ends at once, and what was not written is run again at the next start. When it alone is stopped, it
+//! ends as soon as no write is under way: its successor reads the log to the end.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -62,6 +63,7 @@ pub(crate) struct Parts {
     pub(crate) front_door: FrontDoor,
     pub(crate) agent: Agent,
     pub(crate) stats: Arc<Stats>,
+    /// Ends whoever works with this.
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -80,6 +82,8 @@ pub(crate) struct Owner {
     pub(crate) feeds: HashMap<(usize, u8), watch::Sender<Feed>>,
     /// Look-ups, deletions, and the write under way.
     pub(crate) work: JoinSet<Event>,
+    /// All of marlin shuts down, not only this job's owner.
+    pub(crate) shutdown: CancellationToken,
 }
 
 impl Owner {
@@ -107,7 +111,7 @@ impl Owner {
                 break;
             }
             let Some(next) = self.next_event(input_deadline).await else {
-                return self.leave();
+                return self.leave().await;
             };
             event = next;
         }
@@ -303,13 +307,19 @@ impl Owner {
         }
     }
 
-    /// Shutdown: the callers who wait learn that they cannot know.
-    fn leave(&mut self) {
+    /// The callers who wait learn that they cannot know.
+    async fn leave(&mut self) {
+        self.job.cancel.cancel();
+        let drained = async { while self.work.join_next().await.is_some() {} };
+        tokio::select! {
+            () = self.shutdown.cancelled() => {}
+            () = drained => {}
+        }
+        // Afterwards, so that whoever then looks sees what was written.
         for (_, (_, reply)) in std::mem::take(&mut self.waiting) {
-            let reason = "the store is shutting down".to_owned();
+            let reason = "the job's supervisor has ended".to_owned();
             let _ = reply.send(Err(JobError::Unavailable { reason }));
         }
-        self.job.cancel.cancel();
     }
 
     fn refuse_requests(&mut self) {
