@@ -10,11 +10,13 @@ use crate::rows::Kind;
 
 pub(crate) const USAGE: &str = "\
 bench all [OPTION]...              every row; writes the results when all rows have been run
-bench row NAME... [OPTION]...      these rows, results on standard output: job wc put get list memory
+bench row NAME... [OPTION]...      these rows, results on standard output: job wc tasks spark busy zones
+                                   put get list url names tree memory multipart
   --runs N         runs of each row, default 5
   --write FILE     where the results go, default bench/RESULTS.md for all, nowhere for single rows
   --scratch DIR    where stores and files are made, default: the system's directory for temporary files
   MANTA_BIN        in the environment: the binary to measure, default: `manta` next to this one
+  MANTA_BENCH_SPARK   a Python environment with pyspark, for the row spark
 
 bench load put|get|list --address HOST:PORT --account LOGIN --key-id FINGERPRINT --key-file FILE [OPTION]...
   raw load on a running store, in the directory DIR below LOGIN, which must exist; `get` reads what a `put`
@@ -107,10 +109,7 @@ fn rows(
             other => bail!("\"{other}\" is not understood; see bench --help"),
         }
     }
-    ensure!(
-        !kinds.is_empty(),
-        "which row? One of job wc put get list memory"
-    );
+    ensure!(!kinds.is_empty(), "which row? See bench --help");
     Ok(Arguments::Rows {
         kinds,
         runs,

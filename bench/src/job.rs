@@ -1,4 +1,4 @@
-//! Runs one job over the public API, as a client would, and times it.
+//! Runs jobs over the public API, as a client would, and times them.
 
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,16 @@ const ARCHIVED: &str = "marlin_jobs_archived_total";
 /// How long the store may take to archive jobs that are done.
 const ARCHIVE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A job of one map phase.
+/// A phase of a job.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Phase<'a> {
+    Map(&'a str),
+    Reduce { exec: &'a str, reducers: usize },
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Job<'a> {
-    pub(crate) exec: &'a str,
+    pub(crate) phases: &'a [Phase<'a>],
     /// Full paths, one task each.
     pub(crate) inputs: &'a [String],
     pub(crate) between_polls: Duration,
@@ -33,34 +39,22 @@ pub(crate) struct Done {
 }
 
 impl Job<'_> {
-    /// Fails unless the job ends without errors and with one output for each input. When dropped early the
-    /// job goes on.
+    /// Fails unless the job ends without errors, with one output for each task of its last phase. When dropped
+    /// early the job goes on.
     pub(crate) async fn run(&self, store: &Store, connection: &mut Connection) -> Result<Done> {
-        let definition = json!({"name": "bench", "phases": [{"type": "map", "exec": self.exec}]});
-        let definition = definition.to_string();
-        let inputs = self.inputs.join("\n");
-        let jobs = store.path("jobs");
-        let signer = store.signer();
-
+        let expected = match self.phases.last() {
+            Some(Phase::Reduce { reducers, .. }) => *reducers,
+            _ => self.inputs.len(),
+        };
         let started = Instant::now();
-        let create = Request::new("POST", &jobs)
-            .body(Some("application/json; type=job"), definition.as_bytes());
-        let created = connection.call(signer, &create).await?.expect(201)?;
-        let location = created
-            .header("location")
-            .context("a job has a location")?
-            .to_owned();
-        let target = format!("{location}/live/in?end=true");
-        let add = Request::new("POST", &target).body(Some("text/plain"), inputs.as_bytes());
-        connection.call(signer, &add).await?.expect(204)?;
-
+        let location = self.start(store, connection).await?;
         let target = format!("{location}/live/status");
         let mut polls = interval(self.between_polls);
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             polls.tick().await;
             let answer = connection
-                .call(signer, &Request::new("GET", &target))
+                .call(store.signer(), &Request::new("GET", &target))
                 .await?
                 .expect(200)?;
             let status: Value =
@@ -71,10 +65,43 @@ impl Job<'_> {
                 ensure!(stats["errors"] == 0, "the job failed: {status}");
                 let outputs = stats["outputs"].as_u64();
                 ensure!(
-                    outputs == Some(self.inputs.len() as u64),
+                    outputs == Some(expected as u64),
                     "outputs are missing: {status}"
                 );
                 return Ok(Done { took, location });
+            }
+        }
+    }
+
+    /// Gives the job all of its inputs and returns the path of its directory, without waiting for its end.
+    pub(crate) async fn start(&self, store: &Store, connection: &mut Connection) -> Result<String> {
+        let phases: Vec<Value> = self.phases.iter().map(|phase| phase.to_json()).collect();
+        let definition = json!({"name": "bench", "phases": phases}).to_string();
+        let inputs = self.inputs.join("\n");
+        let jobs = store.path("jobs");
+        let create = Request::new("POST", &jobs)
+            .body(Some("application/json; type=job"), definition.as_bytes());
+        let created = connection
+            .call(store.signer(), &create)
+            .await?
+            .expect(201)?;
+        let location = created
+            .header("location")
+            .context("a job has a location")?
+            .to_owned();
+        let target = format!("{location}/live/in?end=true");
+        let add = Request::new("POST", &target).body(Some("text/plain"), inputs.as_bytes());
+        connection.call(store.signer(), &add).await?.expect(204)?;
+        Ok(location)
+    }
+}
+
+impl Phase<'_> {
+    fn to_json(self) -> Value {
+        match self {
+            Self::Map(exec) => json!({"type": "map", "exec": exec}),
+            Self::Reduce { exec, reducers } => {
+                json!({"type": "reduce", "exec": exec, "count": reducers})
             }
         }
     }

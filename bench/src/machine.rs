@@ -1,4 +1,4 @@
-//! What the numbers were measured on, as one line.
+//! What the numbers were measured on, as one line, and which programs there are to measure against.
 
 use std::fs;
 use std::path::Path;
@@ -45,6 +45,12 @@ pub(crate) fn describe(directory: &Path) -> Result<String> {
     ))
 }
 
+/// Whether a program of this name is found where commands are looked for.
+pub(crate) fn has_program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
+}
+
 /// The type of the file system that holds an absolute path.
 fn file_system<'a>(mounts: &'a str, path: &Path) -> Option<&'a str> {
     let points = mounts.lines().filter_map(|line| {
@@ -85,6 +91,11 @@ pub(crate) fn commit() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_are_found_by_their_names() {
+        assert!(has_program("sh") && !has_program("no-such-program"));
+    }
 
     #[test]
     fn the_innermost_mount_holds_a_path() {

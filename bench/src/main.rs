@@ -1,7 +1,7 @@
 //! Measures a store as its users meet it, against the floors the project has set itself.
 //!
-//! Surprise: one thread does everything on this side. Load generator and store share the cores, so whatever
-//! is spent here is missing there.
+//! Surprise: one thread does everything on this side, but for load at a fixed rate. Load generator and store
+//! share the cores, so whatever is spent here is missing there.
 
 mod arguments;
 mod content;
@@ -18,6 +18,7 @@ mod store;
 
 mod job;
 mod load;
+mod paced;
 mod raw_load;
 mod rows;
 

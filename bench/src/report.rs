@@ -58,6 +58,8 @@ pub(crate) struct Row {
     /// What exactly is measured, for the reader of the results.
     method: &'static str,
     lines: Vec<Line>,
+    /// What of it cannot be measured here, and why.
+    limits: Vec<String>,
     /// Why there is nothing more to measure: it cannot run here, or it failed.
     ended: Option<Ended>,
 }
@@ -84,6 +86,7 @@ impl Row {
             name,
             method,
             lines: Vec::new(),
+            limits: Vec::new(),
             ended: None,
         }
     }
@@ -100,6 +103,11 @@ impl Row {
                 }),
             }
         }
+    }
+
+    /// The rest of the row goes on.
+    pub(crate) fn limit(&mut self, what: String) {
+        self.limits.push(what);
     }
 
     pub(crate) fn not_run(&mut self, reason: String) {
@@ -217,17 +225,22 @@ fn table_lines(row: &Row, text: &mut String) {
             ),
         );
     }
-    let (verdict, reason) = match &row.ended {
-        None => return,
-        Some(Ended::NotRun(reason)) => ("not run", reason),
-        Some(Ended::Failed(reason)) => ("**failed**", reason),
+    let mut remark = |verdict: &str, reason: &str| {
+        // A cell ends at a bar or at the end of a line.
+        let reason = reason.replace('|', "/").replace('\n', " ");
+        push(
+            text,
+            format_args!("| {} | {reason} | | | 0 | {verdict} |\n", row.name),
+        );
     };
-    // A cell ends at a bar or at the end of a line.
-    let reason = reason.replace('|', "/").replace('\n', " ");
-    push(
-        text,
-        format_args!("| {} | {reason} | | | {} | {verdict} |\n", row.name, 0),
-    );
+    for limit in &row.limits {
+        remark("not run", limit);
+    }
+    match &row.ended {
+        None => {}
+        Some(Ended::NotRun(reason)) => remark("not run", reason),
+        Some(Ended::Failed(reason)) => remark("**failed**", reason),
+    }
 }
 
 fn push(text: &mut String, arguments: fmt::Arguments<'_>) {
@@ -344,6 +357,20 @@ mod tests {
             text.contains("measure: the store closed the connection | | | 0 | **failed** |"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_part_that_cannot_be_measured_is_told_beside_the_rest() {
+        let mut partial = row(Floor::AtLeast(1.0), &[2.0]);
+        partial.limit("against Spark: not installed".to_owned());
+        assert!(partial.is_good() && !partial.has_ended());
+        let text = render(&[partial], &circumstances());
+        for line in [
+            "| 2/s (2 … 2) | 1 | met |",
+            "| get | against Spark: not installed | | | 0 | not run |",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
     }
 
     #[test]

@@ -56,6 +56,15 @@ pub(crate) struct Store {
 impl Store {
     /// Starts a store with nothing set. `name` tells its control group from that of another store.
     pub(crate) async fn start(origin: &Origin, name: &str) -> Result<Self> {
+        Self::start_with(origin, name, "").await
+    }
+
+    /// Starts a store with these lines as its configuration.
+    pub(crate) async fn start_with(
+        origin: &Origin,
+        name: &str,
+        configuration: &str,
+    ) -> Result<Self> {
         let scratch = tempfile::Builder::new()
             .prefix("manta-bench-")
             .tempdir_in(&origin.below)
@@ -68,10 +77,14 @@ impl Store {
             .then(|| CpuGroup::make(name))
             .transpose()?;
         let log = File::create(scratch.path().join("log")).context("make a log")?;
+        let settings = scratch.path().join("settings.toml");
+        std::fs::write(&settings, configuration).context("write the configuration")?;
         let mut command = Command::new(&origin.manta);
         command
             .args(["up", "--json", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(scratch.path().join("data"))
+            .arg("--config")
+            .arg(settings)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", &home)
@@ -150,6 +163,11 @@ impl Store {
     /// For files of a measurement; goes away with the store.
     pub(crate) fn scratch(&self) -> &Path {
         self.scratch.path()
+    }
+
+    /// Where the store keeps its data.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.scratch.path().join("data")
     }
 
     /// A path in the tree of the account: `path("stor/x")`.

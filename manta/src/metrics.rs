@@ -47,6 +47,7 @@ pub(crate) fn exporter(sources: Sources) -> Box<dyn Fn(&mut String) + Send + Syn
                 "zones thrown away after use",
             );
             sample(out, "manta_zone_resets_total", &[], stats.resets);
+            reset_times(out, zones.reset_times());
         }
     })
 }
@@ -267,6 +268,24 @@ fn jobs(out: &mut String, marlin: &marlin::Service) {
         head(out, &name, "counter", help);
         sample(out, &name, &[], value);
     }
+}
+
+fn reset_times(out: &mut String, times: &triton::ResetTimes) {
+    let name = "manta_zone_reset_seconds";
+    head(
+        out,
+        name,
+        "histogram",
+        "from the return of a zone to a fresh one in its place",
+    );
+    let mut count = 0;
+    for (bound, upto) in times.cumulative() {
+        let bound = bound.map_or("+Inf".to_owned(), |bound| bound.as_secs_f64().to_string());
+        sample(out, &format!("{name}_bucket"), &[("le", &bound)], upto);
+        count = upto;
+    }
+    let _ = writeln!(out, "{name}_sum {}", times.total().as_secs_f64());
+    sample(out, &format!("{name}_count"), &[], count);
 }
 
 fn head(out: &mut String, name: &str, kind: &str, help: &str) {

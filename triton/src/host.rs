@@ -26,6 +26,7 @@ use crate::cores::Cores;
 use crate::lease::Lease;
 use crate::nursery::Keeper;
 use crate::pool::{Empty, Pool, Slop};
+use crate::reset_times::ResetTimes;
 use crate::scratch;
 use crate::slot::{Plant, Slot};
 use crate::uids::{Name, SLOTS_MAX, UidBlock};
@@ -140,6 +141,12 @@ impl Host {
     #[must_use]
     pub fn describe(&self) -> &str {
         &self.description
+    }
+
+    /// How long zones took to be made anew, since the start.
+    #[must_use]
+    pub fn reset_times(&self) -> &ResetTimes {
+        &self.pool.reset_times
     }
 
     /// Whether a zone works here is found out by using one, not guessed from versions.

@@ -29,6 +29,7 @@ mod live;
 mod network;
 mod nursery;
 mod pool;
+mod reset_times;
 mod root;
 mod scratch;
 mod seccomp;
@@ -40,6 +41,7 @@ mod wire;
 
 pub use config::{Config, ScratchKind, ZygoteProgram};
 pub use host::Host;
+pub use reset_times::ResetTimes;
 
 /// First argument of an executable that is to be a zygote: see [`zygote::main`].
 pub const ZYGOTE_ARGUMENT: &str = "--triton-zygote";

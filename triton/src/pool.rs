@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libmanta::triton::{ZoneError, ZoneSpec, ZoneStats};
 use tokio::runtime::Handle;
@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cores::Cores;
 use crate::live::Live;
+use crate::reset_times::ResetTimes;
 use crate::slot::{Plant, Slot};
 
 /// A disabled slot is tried again after this.
@@ -34,6 +35,7 @@ pub(crate) struct Pool {
     tasks: TaskTracker,
     shutdown: CancellationToken,
     state: Mutex<State>,
+    pub(crate) reset_times: ResetTimes,
 }
 
 /// What all zones together may use above their defaults. Source: marlin.md section 6.5.
@@ -107,6 +109,7 @@ impl Pool {
             tasks,
             shutdown,
             state,
+            reset_times: ResetTimes::default(),
         })
     }
 
@@ -251,8 +254,12 @@ impl Pool {
     ) {
         self.lock().leased.remove(&slot.index);
         let pool = Arc::clone(self);
+        let given_back = live.is_some().then(Instant::now);
         self.tasks.spawn_on(
-            async move { pool.renew(slot, live, disk_bytes, deliver).await },
+            async move {
+                pool.renew(slot, live, disk_bytes, deliver, given_back)
+                    .await
+            },
             &self.handle,
         );
     }
@@ -263,11 +270,15 @@ impl Pool {
         mut live: Option<Arc<Live>>,
         mut disk_bytes: u64,
         mut deliver: Option<Deliver>,
+        given_back: Option<Instant>,
     ) {
         let mut pause = RETRY.0;
         loop {
             let reason = match self.renew_once(&slot, live.as_ref(), disk_bytes).await {
                 Ok(fresh) => {
+                    if let Some(given_back) = given_back {
+                        self.reset_times.record(given_back.elapsed());
+                    }
                     let zone = Empty {
                         slot,
                         live: Arc::new(fresh),

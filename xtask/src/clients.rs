@@ -1,6 +1,7 @@
 //! The real clients of the ecosystem, installed unmodified below the target directory.
 //!
-//! Their versions, and those of everything they depend on, are pinned in `tests/clients/`.
+//! Their versions, and those of everything they depend on, are pinned in `tests/clients/`; Spark, which benches
+//! compare with, in `bench/spark/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,16 @@ pub(crate) fn install() -> Result<PathBuf> {
         })?;
     }
     Ok(clients)
+}
+
+/// Installs Spark where it is not there yet; returns its Python environment.
+pub(crate) fn install_spark() -> Result<PathBuf> {
+    let environment = tree::target_directory()?.join("clients/spark");
+    let requirements = tree::root().join("bench/spark/requirements.txt");
+    once(&environment, &requirements, |directory| {
+        python(directory, &requirements)
+    })?;
+    Ok(environment)
 }
 
 /// A virtual environment with exactly the packages that are named.

@@ -1,4 +1,4 @@
-//! Programs the tests use, and the Debian packages they come from.
+//! Programs that tests and benches use, and the Debian packages they come from.
 //!
 //! Surprise: a program counts as there when it is found, whatever package manager brought it.
 
@@ -10,7 +10,9 @@ use anyhow::{Context, Result, bail};
 use crate::command::{find, run, succeeds};
 
 /// Program, its package, and who wants it.
-const NEEDED: [(&str, &str, &str); 10] = [
+type Need = (&'static str, &'static str, &'static str);
+
+const FOR_TESTS: [Need; 10] = [
     ("cc", "gcc", "the bundled SQLite is C"),
     ("strace", "strace", "tests read the order of system calls"),
     ("mkfs.ext4", "e2fsprogs", "disk limits of zones"),
@@ -27,17 +29,32 @@ const NEEDED: [(&str, &str, &str); 10] = [
     ("python3", "python3", "the real client of PyPI"),
 ];
 
+const FOR_BENCH: [Need; 4] = [
+    ("xargs", "findutils", "what a job is compared with"),
+    ("parallel", "parallel", "what a job is compared with"),
+    ("java", "default-jre-headless", "Spark is compared with"),
+    ("python3", "python3", "Spark is driven by it"),
+];
+
+pub(crate) fn install_for_tests() -> Result<()> {
+    install(&FOR_TESTS)
+}
+
+pub(crate) fn install_for_bench() -> Result<()> {
+    install(&FOR_BENCH)
+}
+
 /// Installs what is missing when root; otherwise fails with the one line to run.
-pub(crate) fn install() -> Result<()> {
+fn install(needed: &[Need]) -> Result<()> {
     let mut missing: Vec<&str> = Vec::new();
-    for (program, package, reason) in NEEDED {
-        if find(program).is_none() && !missing.contains(&package) {
+    for (program, package, reason) in needed {
+        if find(program).is_none() && !missing.contains(package) {
             eprintln!("xtask: {program} is missing ({reason})");
             missing.push(package);
         }
     }
     if !succeeds(Command::new("python3").args(["-c", "import venv, ensurepip"])) {
-        eprintln!("xtask: python3 cannot make virtual environments (the real client of PyPI)");
+        eprintln!("xtask: python3 cannot make virtual environments (packages of PyPI)");
         missing.push("python3-venv");
     }
     if missing.is_empty() {

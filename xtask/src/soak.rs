@@ -95,7 +95,7 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
             known.join(", ")
         );
     }
-    debian::install()?;
+    debian::install_for_tests()?;
     let clients = clients::install()?;
     run_command(&mut cargo([
         "build",

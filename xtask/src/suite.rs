@@ -47,7 +47,7 @@ impl Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut environment = Vec::new();
     if !options.quick {
-        debian::install()?;
+        debian::install_for_tests()?;
         environment.push(("MANTA_CLIENTS", clients::install()?.into_os_string()));
         command::run(&mut cargo([
             "build",

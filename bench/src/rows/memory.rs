@@ -24,6 +24,7 @@ const OBJECT_BYTES: u64 = 1 << 30;
 const BLOCK_BYTES: usize = 1 << 20;
 /// Two copies and something to spare.
 const DISK_BYTES: u64 = 2 * STREAMS as u64 * OBJECT_BYTES + (4 << 30);
+const LOOK: Duration = Duration::from_millis(20);
 const QUIET: Duration = Duration::from_secs(1);
 const QUIET_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -43,15 +44,13 @@ pub(crate) fn obstacle(origin: &Origin) -> Result<Option<String>> {
 
 pub(crate) async fn run(origin: &Origin) -> Result<Vec<Sample>> {
     let store = Store::start(origin, "memory").await?;
-    let idle = idle_bytes(&store).await?;
-    let mut peak = Peak {
-        pid: store.pid(),
-        highest: idle,
-    };
+    let mut peak = Peak::from_start(&store);
+    peak.settle().await?;
+    let idle = peak.highest;
     let started = Instant::now();
-    watched(&mut peak, all_streams(&store, Direction::In)).await?;
+    watched(&mut peak, LOOK, all_streams(&store, Direction::In)).await?;
     let inwards = started.elapsed();
-    watched(&mut peak, all_streams(&store, Direction::Out)).await?;
+    watched(&mut peak, LOOK, all_streams(&store, Direction::Out)).await?;
     let outwards = started.elapsed() - inwards;
     store.stop().await?;
     let mb = |bytes: u64| bytes as f64 / 1e6;
@@ -74,47 +73,81 @@ pub(crate) async fn run(origin: &Origin) -> Result<Vec<Sample>> {
     ])
 }
 
-async fn idle_bytes(store: &Store) -> Result<u64> {
-    let mut peak = Peak {
-        pid: store.pid(),
-        highest: 0,
-    };
-    let started = Instant::now();
-    let mut grown = started;
-    while grown.elapsed() < QUIET {
-        if peak.look() {
-            grown = Instant::now();
-        }
-        ensure!(
-            started.elapsed() < QUIET_PATIENCE,
-            "an idle store goes on growing"
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Ok(peak.highest)
-}
-
-struct Peak {
+/// The largest sum of resident sizes of a store's own processes.
+pub(super) struct Peak {
     pid: u32,
-    highest: u64,
+    pub(super) highest: u64,
+    /// The largest sizes that the kernel remembers count too.
+    from_start: bool,
 }
 
 impl Peak {
+    /// Of a store from its start.
+    fn from_start(store: &Store) -> Self {
+        Self {
+            pid: store.pid(),
+            highest: 0,
+            from_start: true,
+        }
+    }
+
+    /// Of a store from now on.
+    pub(super) fn now(store: &Store) -> Self {
+        let mut peak = Self {
+            from_start: false,
+            ..Self::from_start(store)
+        };
+        peak.look();
+        peak
+    }
+
+    /// What a store has when it has not grown for a while.
+    pub(super) async fn quiet(store: &Store) -> Result<u64> {
+        let mut peak = Self::now(store);
+        peak.settle().await?;
+        Ok(peak.highest)
+    }
+
+    async fn settle(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let mut grown = started;
+        while grown.elapsed() < QUIET {
+            if self.look() {
+                grown = Instant::now();
+            }
+            ensure!(
+                started.elapsed() < QUIET_PATIENCE,
+                "an idle store goes on growing"
+            );
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
     /// Whether there is more than ever before.
     fn look(&mut self) -> bool {
         let all = outside_zones(self.pid).into_iter().map(resident);
         let (now, highest) = all.fold((0, 0), |(now, peak), each| {
             (now + each.now, peak + each.peak)
         });
-        let grew = now.max(highest) > self.highest;
-        self.highest = self.highest.max(now).max(highest);
+        let most = if self.from_start {
+            now.max(highest)
+        } else {
+            now
+        };
+        let grew = most > self.highest;
+        self.highest = self.highest.max(most);
         grew
     }
 }
 
-/// Looks at memory every now and then until `work` is done, and once more.
-async fn watched(peak: &mut Peak, work: impl Future<Output = Result<()>>) -> Result<()> {
-    let mut looks = interval(Duration::from_millis(20));
+/// Looks at memory every so often until `work` is done, and once more.
+pub(super) async fn watched<T>(
+    peak: &mut Peak,
+    every: Duration,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let mut looks = interval(every);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     tokio::pin!(work);
     loop {

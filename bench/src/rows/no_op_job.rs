@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::connection::Request;
-use crate::job::{Job, all_archived};
+use crate::job::{Job, Phase, all_archived};
 use crate::metrics;
 use crate::report::{Floor, Sample, median};
 use crate::store::Store;
@@ -30,7 +30,7 @@ pub(crate) async fn run(store: &Store) -> Result<Vec<Sample>> {
     connection.call(store.signer(), &put).await?.expect(204)?;
     let inputs = [object];
     let job = Job {
-        exec: "true",
+        phases: &[Phase::Map("true")],
         inputs: &inputs,
         between_polls: Duration::from_millis(1),
     };
