@@ -10,6 +10,7 @@ mod condition;
 mod entry;
 mod ids;
 mod object_key;
+mod version;
 
 pub mod content_type;
 pub mod link;
@@ -26,3 +27,4 @@ pub use condition::{Condition, EtagList, Judged, PreconditionFailed};
 pub use entry::{Entry, EntryKind, Object};
 pub use ids::{AccountId, JobId, ObjectId, StorageId, TaskId, UserId};
 pub use object_key::{AREAS, InvalidKey, NAME_BYTES_MAX, ObjectKey, PATH_BYTES_MAX, Root};
+pub use version::{Version, VersionRange};

@@ -1,13 +1,12 @@
 //! For tests that throw hostile input at what clients write: each takes bytes, checks what must hold of the
 //! result, and says in a word what became of them. Not part of the API of this crate.
 
-use libmanta::AccountId;
+use libmanta::{AccountId, VersionRange};
 
 use crate::config::Config;
 use crate::job_definition;
 use crate::path::RequestPath;
 use crate::ranges;
-use crate::version_range::VersionRange;
 
 /// Sizes at which arithmetic on them may go wrong.
 const SIZES: [u64; 4] = [1, 6, 1 << 40, u64::MAX];

@@ -74,7 +74,6 @@ mod audit;
 mod json;
 mod latin1;
 mod metrics;
-mod version_range;
 
 #[doc(hidden)]
 pub mod fuzz;

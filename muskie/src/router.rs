@@ -2,6 +2,7 @@
 //! authenticated. Source: rest-api.md sections 0.5, 1.1, 6.1.
 
 use http::Method;
+use libmanta::VersionRange;
 
 use crate::config::Config;
 use crate::content_type::{self, Kind};
@@ -11,7 +12,6 @@ use crate::multipart::{self, UploadRoute};
 use crate::operation::{Area, Operation, Verb};
 use crate::plain_routes::Plain;
 use crate::routes::{Goes, TABLE};
-use crate::version_range::VersionRange;
 
 /// What `Accept-Version` is compared with.
 const API_VERSION: &str = "1.0.0";

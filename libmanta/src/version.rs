@@ -1,18 +1,61 @@
-//! Ranges of semantic versions as npm writes them, for `Accept-Version` and for the images of jobs:
+//! Semantic versions, and ranges of them as npm writes them, for `Accept-Version` and for the images of jobs:
 //! comparators side by side mean *and*, `||` means *or*; `x`, `~`, `^` and `a - b` are shorthands.
-//! Pre-release and build parts are accepted and play no part, because no version offered here has one.
+//! Pre-release and build parts of a range are accepted and play no part, because no version offered here
+//! has one.
 
-type Version = [u64; 3];
+use std::fmt;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+type Parts = [u64; 3];
+
+/// Three numbers; the newer one is the greater. Written in one way only: `16.1.0`, not `v16.01.0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(Parts);
+
+impl Version {
+    #[must_use]
+    pub const fn new(major: u64, minor: u64, patch: u64) -> Self {
+        Self([major, minor, patch])
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let version = Self(Partial::exact(text)?);
+        (version.to_string() == text).then_some(version)
+    }
+}
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let refuse = || {
+            D::Error::custom(format!(
+                "{text:?} is no version: three numbers, as in 1.0.0"
+            ))
+        };
+        Self::parse(&text).ok_or_else(refuse)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [major, minor, patch] = self.0;
+        write!(f, "{major}.{minor}.{patch}")
+    }
+}
 
 /// A range that parsed. Any one of the alternatives may hold, each as a half-open interval.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct VersionRange(Vec<(Version, Version)>);
+pub struct VersionRange(Vec<(Parts, Parts)>);
 
-const MIN: Version = [0; 3];
-const MAX: Version = [u64::MAX; 3];
+const MIN: Parts = [0; 3];
+const MAX: Parts = [u64::MAX; 3];
 
 impl VersionRange {
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         text.split("||")
             .map(alternative)
             .collect::<Option<Vec<_>>>()
@@ -20,23 +63,32 @@ impl VersionRange {
     }
 
     /// False also when `version` is not one.
-    pub(crate) fn admits(&self, version: &str) -> bool {
-        let Some(Partial { parts, given: 3 }) = Partial::parse(version) else {
-            return false;
-        };
+    #[must_use]
+    pub fn admits(&self, version: &str) -> bool {
+        Partial::exact(version).is_some_and(|parts| self.contains(Version(parts)))
+    }
+
+    #[must_use]
+    pub fn contains(&self, version: Version) -> bool {
         self.0
             .iter()
-            .any(|(low, high)| *low <= parts && parts < *high)
+            .any(|(low, high)| *low <= version.0 && version.0 < *high)
     }
 }
 
 /// A version whose last parts may be missing or `x`.
 struct Partial {
-    parts: Version,
+    parts: Parts,
     given: usize,
 }
 
 impl Partial {
+    fn exact(text: &str) -> Option<Parts> {
+        Self::parse(text)
+            .filter(|version| version.given == 3)
+            .map(|version| version.parts)
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let text = text.strip_prefix(['v', '=']).unwrap_or(text);
         let core = text.split(['-', '+']).next().unwrap_or_default();
@@ -67,12 +119,12 @@ impl Partial {
     }
 
     /// The first version after all those this stands for.
-    fn end(&self) -> Version {
+    fn end(&self) -> Parts {
         self.bump(self.given)
     }
 
     /// Counts up the last of the first `kept` parts.
-    fn bump(&self, kept: usize) -> Version {
+    fn bump(&self, kept: usize) -> Parts {
         let Some(last) = kept.checked_sub(1) else {
             return MAX;
         };
@@ -83,7 +135,7 @@ impl Partial {
     }
 }
 
-fn alternative(text: &str) -> Option<(Version, Version)> {
+fn alternative(text: &str) -> Option<(Parts, Parts)> {
     if let Some((low, high)) = text.split_once(" - ") {
         return Some((
             Partial::parse(low.trim())?.parts,
@@ -123,7 +175,7 @@ fn alternative(text: &str) -> Option<(Version, Version)> {
 
 #[cfg(test)]
 mod tests {
-    use super::VersionRange;
+    use super::{Version, VersionRange};
 
     fn admits(range: &str, version: &str) -> bool {
         VersionRange::parse(range).unwrap().admits(version)
@@ -152,6 +204,26 @@ mod tests {
         }
         for any in ["", "*", "x", ">0.0.0", "~*"] {
             assert!(admits(any, "1.0.0"), "{any}");
+        }
+    }
+
+    #[test]
+    fn versions_are_written_in_one_way_and_the_newer_is_the_greater() {
+        let of = |text| Version::parse(text).unwrap();
+        assert!(of("2.0.10") > of("2.0.9") && of("10.0.0") > of("9.9.9"));
+        assert_eq!(of("16.1.0").to_string(), "16.1.0");
+        for text in [
+            "",
+            "1",
+            "1.2",
+            "1.2.x",
+            "v1.2.3",
+            "1.02.3",
+            "1.2.3-rc1",
+            "1.2.3.4",
+            " 1.2.3",
+        ] {
+            assert_eq!(Version::parse(text), None, "{text}");
         }
     }
 
