@@ -16,6 +16,9 @@ use crate::{AccountId, JobId, Timestamp};
 /// to another account does not exist.
 #[async_trait]
 pub trait Jobs: Send + Sync + fmt::Debug {
+    /// Versions of the images that tasks can be run on here.
+    async fn images(&self) -> Vec<String>;
+
     /// Records the job durably and starts it.
     async fn create(&self, job: NewJob) -> Result<JobId, JobError>;
 

@@ -19,6 +19,9 @@ pub trait Zones: Send + Sync + fmt::Debug {
     /// Zones that can be in use at once, disabled ones not counted.
     fn capacity(&self) -> usize;
 
+    /// Versions of the images that zones can be made of, oldest first.
+    async fn images(&self) -> Vec<String>;
+
     /// Waits for a ready zone, first come first served. Cancel-safe.
     async fn acquire(&self, spec: ZoneSpec) -> Result<Box<dyn Zone>, ZoneError>;
 
@@ -39,11 +42,13 @@ pub enum Isolation {
     Process,
 }
 
-/// What a zone may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a zone may use, and what it is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZoneSpec {
     pub memory_bytes: u64,
     pub disk_bytes: u64,
+    /// A range of versions, of which the newest is taken; `None`: the machine's own programs.
+    pub image: Option<String>,
 }
 
 /// A zone in the hands of one task group. Dropping it kills what runs in it, throws away everything that
@@ -66,6 +71,11 @@ pub trait Zone: Send {
     /// zone's root.
     fn path_prefix(&self) -> String {
         String::new()
+    }
+
+    /// What the image adds to the environment of commands.
+    fn environment(&self) -> Vec<(String, String)> {
+        Vec::new()
     }
 
     /// Copies `content` to the absolute path `path` in the zone, making directories as needed.
@@ -137,6 +147,8 @@ pub enum ZoneError {
     /// This machine cannot run zones; the text says what is missing and the ways out.
     #[error("{0}")]
     Unsupported(String),
+    #[error("requested image is not available")]
+    NoImage,
     #[error("not enough memory available")]
     NotEnoughMemory,
     #[error("not enough disk space available")]

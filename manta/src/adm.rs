@@ -1,6 +1,8 @@
-//! `manta adm`: the operator's commands, spoken to a running store over the socket in its data directory.
+//! `manta adm`: the operator's commands, spoken to a running store over the socket in its data directory. Only images
+//! come and go beside the store.
 
 mod account;
+pub(crate) mod image;
 mod policy;
 mod role;
 mod user;
@@ -26,6 +28,16 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Images that jobs may ask for
+    #[command(subcommand)]
+    Image(image::Command),
+    #[command(flatten)]
+    OfStore(OfStore),
+}
+
+/// Told to a store that is running.
+#[derive(Debug, clap::Subcommand)]
+enum OfStore {
     /// Accounts, their groups and keys
     #[command(subcommand)]
     Account(account::Command),
@@ -44,18 +56,22 @@ enum Command {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    let command = match arguments.command {
+        Command::Image(command) => return image::run(&arguments.data_dir, command),
+        Command::OfStore(command) => command,
+    };
     let socket = arguments.data_dir.join("admin.sock");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let client = connect(&socket)?;
-        match arguments.command {
-            Command::Account(command) => account::run(&client, command).await,
-            Command::User(command) => user::run(&client, command).await,
-            Command::Policy(command) => policy::run(&client, command).await,
-            Command::Role(command) => role::run(&client, command).await,
-            Command::Throttle(command) => throttle::run(&client, command).await,
+        match command {
+            OfStore::Account(command) => account::run(&client, command).await,
+            OfStore::User(command) => user::run(&client, command).await,
+            OfStore::Policy(command) => policy::run(&client, command).await,
+            OfStore::Role(command) => role::run(&client, command).await,
+            OfStore::Throttle(command) => throttle::run(&client, command).await,
         }
     })
 }

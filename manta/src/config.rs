@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use libmanta::Version;
 use serde::Deserialize;
 
 use crate::throttle::Throttle;
@@ -153,6 +154,9 @@ pub(crate) struct JobSettings {
     pub(crate) hog_grace_ms: u64,
     pub(crate) hog_kill_ms: u64,
     pub(crate) perturb: bool,
+    pub(crate) host_version: Version,
+    pub(crate) images: Vec<Version>,
+    pub(crate) image_idle_ms: u64,
     /// Shares by login.
     pub(crate) weights: HashMap<String, NonZeroU32>,
 }

@@ -20,7 +20,7 @@ use crate::config::{Config, IsolationSetting, SurfaceSetting};
 use crate::data_dir::DataDir;
 use crate::environment::{self, Ready};
 use crate::keys::{self, Keys};
-use crate::{cli, doors, metrics, restarts, throttle};
+use crate::{adm, cli, doors, metrics, restarts, throttle};
 
 /// Login of the operator's account.
 const OPERATOR: &str = "poseidon";
@@ -430,6 +430,9 @@ async fn start_zones(
     let mut settings = triton::Config::new(data_dir.join("zones"));
     settings.slots = config.jobs.zones.get();
     settings.tools = Some(tools.to_owned());
+    settings.images = Some(data_dir.join(adm::image::DIRECTORY));
+    settings.host_version = config.jobs.host_version;
+    settings.image_idle = Duration::from_millis(config.jobs.image_idle_ms);
     settings.isolation = match config.jobs.isolation {
         IsolationSetting::Auto => None,
         IsolationSetting::Process => Some(Isolation::Process),
@@ -523,6 +526,7 @@ fn front_end_config(config: &Config) -> Result<muskie::Config> {
             commits_max: config.multipart.commits_max.get(),
             ..muskie::Multipart::default()
         },
+        job_images: config.jobs.images.iter().map(ToString::to_string).collect(),
         ..muskie::Config::default()
     })
 }

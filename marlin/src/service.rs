@@ -362,6 +362,13 @@ impl Service {
 
 #[async_trait]
 impl Jobs for Service {
+    async fn images(&self) -> Vec<String> {
+        match &self.deps.zones {
+            Ok(zones) => zones.images().await,
+            Err(_) => Vec::new(),
+        }
+    }
+
     async fn create(&self, job: NewJob) -> Result<JobId, JobError> {
         let engine = self.engine()?;
         (self.deps.may_run)(job.owner).map_err(|reason| JobError::Unavailable { reason })?;

@@ -138,7 +138,7 @@ pub struct Config {
     pub job_waits_max: usize,
     /// How long nothing may be said in a session before it ends.
     pub session_idle: Duration,
-    /// Images (semantic versions) that a job may demand.
+    /// Images (semantic versions) that a job may demand, besides those that jobs can be run on here.
     pub job_images: Vec<String>,
 }
 

@@ -129,8 +129,9 @@ async fn create(request: &Request<'_>, body: &mut RequestBody) -> Result<Reply> 
     check_outputs(request).await?;
     let tags = roles::tags(request)?;
     let text = body.collect(DEFINITION_BYTES_MAX).await?;
-    let images = &request.server.config.job_images;
-    let definition = job_definition::parse(&text, caller.operator, images)?;
+    let mut images = request.server.jobs.images().await;
+    images.extend_from_slice(&request.server.config.job_images);
+    let definition = job_definition::parse(&text, caller.operator, &images)?;
     let owner = request.owner.id;
     let principal = Principal {
         from_job: true,

@@ -125,6 +125,10 @@ impl MemJob {
 
 #[async_trait]
 impl Jobs for MemJobs {
+    async fn images(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     async fn create(&self, new: NewJob) -> Result<JobId, JobError> {
         let id = JobId::random();
         let status = JobStatus {

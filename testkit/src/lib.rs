@@ -12,3 +12,5 @@ pub mod moray;
 pub mod names;
 
 pub mod zones;
+
+pub mod small_system;

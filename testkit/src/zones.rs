@@ -134,6 +134,10 @@ impl Zones for RecordingZones {
         self.capacity
     }
 
+    async fn images(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     async fn acquire(&self, spec: ZoneSpec) -> Result<Box<dyn Zone>, ZoneError> {
         let permit = Arc::clone(&self.free).acquire_owned().await;
         let permit = permit.map_err(|_| ZoneError::ShutDown)?;

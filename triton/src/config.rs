@@ -2,7 +2,9 @@
 //! where they put things.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use libmanta::Version;
 use libmanta::triton::Isolation;
 
 /// Settings of a [`Host`](crate::Host).
@@ -33,6 +35,12 @@ pub struct Config {
     pub processes: u32,
     /// Whether zones see `/usr/local` of this machine. Default no.
     pub usr_local: bool,
+    /// Imported images, which zones are made of when a job asks for them.
+    pub images: Option<PathBuf>,
+    /// What this machine's own programs answer to when a job asks for an image. Default 16.1.0.
+    pub host_version: Version,
+    /// How long zones of an imported image stay ready, and it cannot be removed, after their last task. Default 60 s.
+    pub image_idle: Duration,
     /// Not root: whether tasks of several accounts may run without memory and process limits. With a
     /// single account they may in any case: say so here. Default no.
     pub allow_unlimited: bool,
@@ -82,6 +90,9 @@ impl Config {
             disk_slop_bytes: None,
             processes: 512,
             usr_local: false,
+            images: None,
+            host_version: Version::new(16, 1, 0),
+            image_idle: Duration::from_secs(60),
             allow_unlimited: false,
         }
     }

@@ -24,8 +24,8 @@ use crate::cgroup::Cgroups;
 use crate::config::Config;
 use crate::cores::Cores;
 use crate::lease::Lease;
-use crate::nursery::Keeper;
-use crate::pool::{Empty, Pool, Slop};
+use crate::origin::{Choice, Origin};
+use crate::pool::{Empty, Make, Pool, Slop};
 use crate::reset_times::ResetTimes;
 use crate::scratch;
 use crate::slot::{Plant, Slot};
@@ -53,7 +53,6 @@ pub struct Host {
 /// What shutdown takes apart last.
 #[derive(Debug)]
 struct Rest {
-    keeper: Keeper,
     cgroups: Option<Cgroups>,
     /// Image and scratches.
     directories: [PathBuf; 2],
@@ -89,7 +88,6 @@ impl Host {
             tasks.spawn(Arc::clone(cores).watch(shutdown.clone()));
         }
         let plant = Plant {
-            nursery: layout.nursery,
             pool: scratches,
             background: tasks.clone(),
             memory_bytes: layout.config.memory_bytes,
@@ -101,13 +99,14 @@ impl Host {
             plant,
             cores,
             layout.config.disk_bytes,
+            Arc::new(layout.host),
+            Arc::new(layout.images),
             layout.config.slots,
             slop(&layout.config).map_err(during("read the size of the machine"))?,
             tasks.clone(),
             shutdown.clone(),
         );
         let rest = Rest {
-            keeper: layout.keeper,
             cgroups: layout.cgroups,
             directories: layout.directories,
             _name: layout.name,
@@ -131,8 +130,13 @@ impl Host {
             return Err(error);
         }
         for slot in slots {
-            host.pool.recycle(slot, None, host.pool.disk_bytes, None);
+            let make = host.pool.usual(Arc::clone(&host.pool.host));
+            host.pool.recycle(slot, None, make, None);
         }
+        let giving_back = Arc::clone(&host.pool);
+        let idle = layout.config.image_idle;
+        host.tasks
+            .spawn(giving_back.give_back(idle, host.shutdown.clone()));
         tracing::info!(zones = host.description, "zones started");
         Ok(host)
     }
@@ -149,17 +153,32 @@ impl Host {
         &self.pool.reset_times
     }
 
+    /// What zones of the newest image in `range` come from.
+    async fn origin(&self, range: String) -> Result<Arc<Origin>, ZoneError> {
+        let images = Arc::clone(&self.pool.images);
+        let chosen = tokio::task::spawn_blocking(move || images.choose(&range)).await;
+        match chosen.map_err(|error| during("choose an image")(io::Error::other(error)))?? {
+            Choice::Host => Ok(Arc::clone(&self.pool.host)),
+            Choice::Imported(image) => self.pool.origin(image).await,
+        }
+    }
+
     /// Whether a zone works here is found out by using one, not guessed from versions.
     async fn try_out(&self, slot: Slot) -> Result<(), ZoneError> {
         let refuse = |what: String| ZoneError::Unsupported(layout::refusal(self.isolation, &what));
-        let made = slot.provision(&self.pool.plant, self.pool.disk_bytes).await;
+        let origin = Arc::clone(&self.pool.host);
+        let made = slot
+            .provision(&self.pool.plant, &origin.nursery, self.pool.disk_bytes)
+            .await;
         let live = Arc::new(made.map_err(|error| refuse(error.to_string()))?);
         let spec = ZoneSpec {
             memory_bytes: self.pool.plant.memory_bytes,
             disk_bytes: self.pool.disk_bytes,
+            image: None,
         };
         let charged = Slop::default();
-        let mut lease = Lease::new(Arc::clone(&self.pool), Empty { slot, live }, spec, charged)?;
+        let zone = Empty { slot, live, origin };
+        let mut lease = Lease::new(Arc::clone(&self.pool), zone, &spec, charged)?;
         let null = || {
             File::options()
                 .read(true)
@@ -201,6 +220,18 @@ impl Zones for Host {
         self.pool.capacity()
     }
 
+    async fn images(&self) -> Vec<String> {
+        let images = Arc::clone(&self.pool.images);
+        let versions = tokio::task::spawn_blocking(move || images.versions()).await;
+        versions.map_err(io::Error::other).map_or_else(
+            |error| {
+                tracing::warn!(%error, "images not listed");
+                Vec::new()
+            },
+            |versions| versions.unwrap_or_default(),
+        )
+    }
+
     async fn acquire(&self, spec: ZoneSpec) -> Result<Box<dyn Zone>, ZoneError> {
         let disk_bytes = match layout::disk_bytes(spec.disk_bytes) {
             default if default == self.wanted_disk_bytes => self.pool.disk_bytes,
@@ -209,13 +240,18 @@ impl Zones for Host {
         let spec = ZoneSpec {
             memory_bytes: layout::memory_bytes(spec.memory_bytes),
             disk_bytes,
+            ..spec
+        };
+        let origin = match &spec.image {
+            Some(range) => self.origin(range.clone()).await?,
+            None => Arc::clone(&self.pool.host),
         };
         let charge = Charge {
             pool: Some(Arc::clone(&self.pool)),
-            slop: self.pool.charge(spec)?,
+            slop: self.pool.charge(&spec)?,
         };
-        let zone = self.pool.acquire(spec).await?;
-        let lease = Lease::new(Arc::clone(&self.pool), zone, spec, charge.hand_over())?;
+        let zone = self.pool.acquire(Make { disk_bytes, origin }).await?;
+        let lease = Lease::new(Arc::clone(&self.pool), zone, &spec, charge.hand_over())?;
         Ok(Box::new(lease))
     }
 
@@ -250,7 +286,8 @@ impl Zones for Host {
         self.tasks.close();
         self.tasks.wait().await;
         let scratches = Arc::clone(&self.pool.plant.pool);
-        let ended = tokio::task::spawn_blocking(move || rest.remove(&scratches));
+        let origins = self.pool.take_origins();
+        let ended = tokio::task::spawn_blocking(move || rest.remove(&origins, &scratches));
         if ended.await.is_err() {
             tracing::error!("shutdown panicked");
         }
@@ -258,9 +295,9 @@ impl Zones for Host {
 }
 
 impl Rest {
-    /// Ends the zygote and removes what has a name. Blocks.
-    fn remove(self, scratches: &scratch::Pool) {
-        self.keeper.stop();
+    /// Ends the zygotes and removes what has a name. Blocks.
+    fn remove(self, origins: &[Arc<Origin>], scratches: &scratch::Pool) {
+        origins.iter().for_each(|origin| origin.stop());
         if let Err(error) = scratches.release() {
             tracing::error!(%error, "scratch not released");
         }
@@ -292,7 +329,7 @@ impl Drop for Host {
             drop(live.take_parts());
         }
         self.pool.plant.pool.empty();
-        rest.remove(&self.pool.plant.pool);
+        rest.remove(&self.pool.take_origins(), &self.pool.plant.pool);
     }
 }
 

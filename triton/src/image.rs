@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 
+use libmanta::Version;
 use rustix::fs::{CWD, FileType, Mode};
 
 use crate::wire::{Flavour, Image, Tree};
@@ -86,6 +87,8 @@ pub(crate) struct HostImage<'a> {
     pub(crate) flavour: Flavour,
     pub(crate) tools: Option<&'a Path>,
     pub(crate) usr_local: bool,
+    /// What it answers to when a job asks for an image.
+    pub(crate) version: Version,
 }
 
 impl HostImage<'_> {
@@ -140,12 +143,7 @@ impl HostImage<'_> {
             });
         }
         if let Some(tools) = self.tools {
-            trees.push(Tree {
-                source: tools.to_owned(),
-                mask: None,
-                target: "opt/marlin/bin".to_owned(),
-                writable: false,
-            });
+            trees.push(Tree::tools(tools));
         }
         Ok(Image {
             flavour: self.flavour,
@@ -170,6 +168,12 @@ impl HostImage<'_> {
             std::fs::write(&path, content)?;
             std::fs::set_permissions(&path, Permissions::from_mode(0o644))?;
         }
+        let motd = base.join("etc/motd");
+        std::fs::write(
+            &motd,
+            format!("The programs of this machine, as image {}.\n", self.version),
+        )?;
+        std::fs::set_permissions(&motd, Permissions::from_mode(0o644))?;
         symlink("/proc/self/mounts", base.join("etc/mtab"))
     }
 }

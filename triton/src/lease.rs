@@ -13,6 +13,7 @@ use libmanta::triton::{Command, Exit, ExitStatus, Zone, ZoneError, ZoneSpec};
 use rustix::fs::{AtFlags, Gid, MemfdFlags, Mode, OFlags, ResolveFlags, Uid};
 
 use crate::live::{Live, unexpected};
+use crate::origin::Origin;
 use crate::pool::{Empty, Pool, Slop};
 use crate::scratch;
 use crate::slot::Slot;
@@ -35,6 +36,7 @@ pub(crate) struct Lease {
     slot: Option<Slot>,
     name: String,
     live: Arc<Live>,
+    origin: Arc<Origin>,
     charged: Slop,
 }
 
@@ -43,16 +45,17 @@ impl Lease {
     pub(crate) fn new(
         pool: Arc<Pool>,
         zone: Empty,
-        spec: ZoneSpec,
+        spec: &ZoneSpec,
         charged: Slop,
     ) -> Result<Self, ZoneError> {
-        let Empty { slot, live } = zone;
+        let Empty { slot, live, origin } = zone;
         let name = slot.name.clone();
         let lease = Self {
             pool,
             slot: Some(slot),
             name,
             live,
+            origin,
             charged,
         };
         if spec.memory_bytes != lease.pool.plant.memory_bytes
@@ -153,6 +156,10 @@ impl Zone for Lease {
 
     fn path_prefix(&self) -> String {
         self.live.prefix().unwrap_or_default()
+    }
+
+    fn environment(&self) -> Vec<(String, String)> {
+        self.origin.environment.clone()
     }
 
     async fn write_file(&mut self, path: &str, mode: u32, content: File) -> Result<(), ZoneError> {
@@ -272,12 +279,10 @@ impl Drop for Lease {
         self.pool.refund(self.charged);
         if let Some(slot) = self.slot.take() {
             self.live.kill();
-            self.pool.recycle(
-                slot,
-                Some(Arc::clone(&self.live)),
-                self.pool.disk_bytes,
-                None,
-            );
+            // For the next task that asks for the same image: there probably is one.
+            let make = self.pool.usual(Arc::clone(&self.origin));
+            let live = Some(Arc::clone(&self.live));
+            self.pool.recycle(slot, live, make, None);
         }
     }
 }

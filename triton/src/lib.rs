@@ -25,9 +25,11 @@ mod host;
 mod image;
 mod init;
 mod lease;
+mod library;
 mod live;
 mod network;
 mod nursery;
+mod origin;
 mod pool;
 mod reset_times;
 mod root;
@@ -41,6 +43,7 @@ mod wire;
 
 pub use config::{Config, ScratchKind, ZygoteProgram};
 pub use host::Host;
+pub use library::{Fault, ImageId, Import, Library, LibraryError, Limits, Manifest, Source};
 pub use reset_times::ResetTimes;
 
 /// First argument of an executable that is to be a zygote: see [`zygote::main`].

@@ -3,6 +3,8 @@
 //! A slot is always in exactly one place: in `ready`, in a lease, or in a task that resets or provisions it
 //! (`uninit` or `disabled`). Nobody waits while a zone is ready.
 
+mod origins;
+
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,8 +18,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::cores::Cores;
 use crate::live::Live;
+use crate::origin::{Images, Origin};
 use crate::reset_times::ResetTimes;
 use crate::slot::{Plant, Slot};
+use origins::Origins;
 
 /// A disabled slot is tried again after this.
 const REPROBE: Duration = Duration::from_secs(600);
@@ -29,6 +33,9 @@ pub(crate) struct Pool {
     pub(crate) plant: Plant,
     pub(crate) cores: Option<Arc<Cores>>,
     pub(crate) disk_bytes: u64,
+    /// Of zones that nobody has asked anything of.
+    pub(crate) host: Arc<Origin>,
+    pub(crate) images: Arc<Images>,
     slots: usize,
     slop: Slop,
     handle: Handle,
@@ -51,6 +58,8 @@ struct State {
     waiters: VecDeque<Deliver>,
     /// Zones in use, so that shutdown can end them.
     leased: HashMap<usize, Arc<Live>>,
+    /// Of imported images.
+    origins: Origins,
     disabled: usize,
     used: Slop,
     resets: u64,
@@ -62,6 +71,14 @@ struct State {
 pub(crate) struct Empty {
     pub(crate) slot: Slot,
     pub(crate) live: Arc<Live>,
+    pub(crate) origin: Arc<Origin>,
+}
+
+/// What a zone is to be like.
+#[derive(Clone, Debug)]
+pub(crate) struct Make {
+    pub(crate) disk_bytes: u64,
+    pub(crate) origin: Arc<Origin>,
 }
 
 /// Where the outcome of making one particular zone goes.
@@ -89,10 +106,16 @@ impl Drop for Reserved {
 }
 
 impl Pool {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "parts, put together in one place"
+    )]
     pub(crate) fn new(
         plant: Plant,
         cores: Option<Arc<Cores>>,
         disk_bytes: u64,
+        host: Arc<Origin>,
+        images: Arc<Images>,
         slots: usize,
         slop: Slop,
         tasks: TaskTracker,
@@ -103,6 +126,8 @@ impl Pool {
             plant,
             cores,
             disk_bytes,
+            host,
+            images,
             slots,
             slop,
             handle,
@@ -134,15 +159,15 @@ impl Pool {
         }
     }
 
-    /// Waits for a zone whose disk is `spec`'s, first come first served. Cancel-safe.
-    pub(crate) async fn acquire(self: &Arc<Self>, spec: ZoneSpec) -> Result<Empty, ZoneError> {
+    /// Waits for a zone that is like `wanted`, first come first served. Cancel-safe.
+    pub(crate) async fn acquire(self: &Arc<Self>, wanted: Make) -> Result<Empty, ZoneError> {
         loop {
-            let reserved = self.reserve().await?;
+            let reserved = self.reserve(&wanted).await?;
             let Some(zone) = reserved.zone.as_ref() else {
                 continue;
             };
             let alive = zone.live.is_alive();
-            if alive && zone.live.scratch_bytes() == spec.disk_bytes {
+            if alive && zone.is_like(&wanted) {
                 let Some(zone) = reserved.take() else {
                     continue;
                 };
@@ -153,11 +178,12 @@ impl Pool {
             };
             if !alive {
                 // Died while it waited: the zygote was killed.
-                self.recycle(zone.slot, Some(zone.live), self.disk_bytes, None);
+                let make = self.usual(zone.origin);
+                self.recycle(zone.slot, Some(zone.live), make, None);
                 continue;
             }
             let (deliver, made) = oneshot::channel();
-            self.recycle(zone.slot, Some(zone.live), spec.disk_bytes, Some(deliver));
+            self.recycle(zone.slot, Some(zone.live), wanted, Some(deliver));
             let made = Waiting {
                 pool: Arc::clone(self),
                 receiver: made,
@@ -171,7 +197,7 @@ impl Pool {
                     Err(ZoneError::NotEnoughDisk)
                 }
                 Some(Err(source)) => Err(ZoneError::Io {
-                    during: "make a zone with a disk of that size",
+                    during: "make a zone with that image and a disk of that size",
                     source,
                 }),
             };
@@ -187,13 +213,14 @@ impl Pool {
         Ok(zone)
     }
 
-    async fn reserve(self: &Arc<Self>) -> Result<Reserved, ZoneError> {
+    async fn reserve(self: &Arc<Self>, wanted: &Make) -> Result<Reserved, ZoneError> {
         let waiting = {
             let mut state = self.lock();
             if state.closed {
                 return Err(ZoneError::ShutDown);
             }
-            if let Some(zone) = state.ready.pop_front() {
+            let like = state.ready.iter().position(|zone| zone.is_like(wanted));
+            if let Some(zone) = state.ready.remove(like.unwrap_or(0)) {
                 return Ok(Reserved {
                     pool: Arc::clone(self),
                     zone: Some(zone),
@@ -243,23 +270,26 @@ impl Pool {
         state.ready.push_back(zone);
     }
 
-    /// Throws `live` away and makes a fresh zone of `disk_bytes` in `slot`, in the background; for
-    /// `deliver` if that still listens, else for whoever is next.
+    /// A zone of the usual size.
+    pub(crate) fn usual(&self, origin: Arc<Origin>) -> Make {
+        let disk_bytes = self.disk_bytes;
+        Make { disk_bytes, origin }
+    }
+
+    /// Throws `live` away and makes a fresh zone in `slot`, in the background; for `deliver` if that still
+    /// listens, else for whoever is next.
     pub(crate) fn recycle(
         self: &Arc<Self>,
         slot: Slot,
         live: Option<Arc<Live>>,
-        disk_bytes: u64,
+        make: Make,
         deliver: Option<Deliver>,
     ) {
         self.lock().leased.remove(&slot.index);
         let pool = Arc::clone(self);
         let given_back = live.is_some().then(Instant::now);
         self.tasks.spawn_on(
-            async move {
-                pool.renew(slot, live, disk_bytes, deliver, given_back)
-                    .await
-            },
+            async move { pool.renew(slot, live, make, deliver, given_back).await },
             &self.handle,
         );
     }
@@ -268,13 +298,13 @@ impl Pool {
         self: Arc<Self>,
         slot: Slot,
         mut live: Option<Arc<Live>>,
-        mut disk_bytes: u64,
+        mut make: Make,
         mut deliver: Option<Deliver>,
         given_back: Option<Instant>,
     ) {
         let mut pause = RETRY.0;
         loop {
-            let reason = match self.renew_once(&slot, live.as_ref(), disk_bytes).await {
+            let reason = match self.renew_once(&slot, live.as_ref(), &make).await {
                 Ok(fresh) => {
                     if let Some(given_back) = given_back {
                         self.reset_times.record(given_back.elapsed());
@@ -282,6 +312,7 @@ impl Pool {
                     let zone = Empty {
                         slot,
                         live: Arc::new(fresh),
+                        origin: make.origin,
                     };
                     return self.hand_over(zone, deliver);
                 }
@@ -294,9 +325,15 @@ impl Pool {
                 live = None;
             }
             if let Some(deliver) = deliver.take() {
-                // The size was special, and probably the reason: tell who wanted it, and carry on without.
-                disk_bytes = self.disk_bytes;
+                // Size or image were special, and probably the reason: tell who wanted it, and carry on without.
+                make = self.usual(Arc::clone(&self.host));
                 let _ = deliver.send(Err(reason));
+                continue;
+            }
+            if let Some(image) = &make.origin.image {
+                // Nobody waits for it, and what is wrong with an image must cost no slot.
+                tracing::warn!(%image, %reason, "no zone of an image");
+                make = self.usual(Arc::clone(&self.host));
                 continue;
             }
             if self.disable() {
@@ -318,7 +355,7 @@ impl Pool {
         &self,
         slot: &Slot,
         live: Option<&Arc<Live>>,
-        disk_bytes: u64,
+        make: &Make,
     ) -> io::Result<Live> {
         if let Some(live) = live {
             slot.reset(&self.plant, live).await?;
@@ -327,7 +364,8 @@ impl Pool {
         if self.shutdown.is_cancelled() {
             return Err(io::Error::other("shut down"));
         }
-        slot.provision(&self.plant, disk_bytes).await
+        let nursery = &make.origin.nursery;
+        slot.provision(&self.plant, nursery, make.disk_bytes).await
     }
 
     fn hand_over(&self, zone: Empty, deliver: Option<Deliver>) {
@@ -352,7 +390,7 @@ impl Pool {
     }
 
     /// Sets aside what `spec` wants above the defaults.
-    pub(crate) fn charge(&self, spec: ZoneSpec) -> Result<Slop, ZoneError> {
+    pub(crate) fn charge(&self, spec: &ZoneSpec) -> Result<Slop, ZoneError> {
         let wanted = Slop {
             memory: spec.memory_bytes.saturating_sub(self.plant.memory_bytes),
             disk: spec.disk_bytes.saturating_sub(self.disk_bytes),
@@ -383,6 +421,12 @@ impl Pool {
         let ready = state.ready.drain(..).collect();
         let leased = state.leased.drain().map(|(_, live)| live).collect();
         (ready, leased)
+    }
+}
+
+impl Empty {
+    fn is_like(&self, wanted: &Make) -> bool {
+        self.live.scratch_bytes() == wanted.disk_bytes && Arc::ptr_eq(&self.origin, &wanted.origin)
     }
 }
 

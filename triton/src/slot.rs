@@ -41,7 +41,6 @@ pub(crate) struct Kept {
 /// What all slots are worked on with.
 #[derive(Clone, Debug)]
 pub(crate) struct Plant {
-    pub(crate) nursery: Nursery,
     pub(crate) pool: Arc<Pool>,
     /// Unmounting goes on here after a zone's slot is already in use again.
     pub(crate) background: TaskTracker,
@@ -54,7 +53,12 @@ pub(crate) struct Plant {
 
 impl Slot {
     /// Makes a zone of `disk_bytes` with limits at their defaults.
-    pub(crate) async fn provision(&self, plant: &Plant, disk_bytes: u64) -> io::Result<Live> {
+    pub(crate) async fn provision(
+        &self,
+        plant: &Plant,
+        nursery: &Nursery,
+        disk_bytes: u64,
+    ) -> io::Result<Live> {
         let mut descriptors = Vec::new();
         if let Some(kept) = &self.kept {
             descriptors.push(kept.user_namespace.try_clone()?);
@@ -79,7 +83,7 @@ impl Slot {
             provision,
             descriptors,
         };
-        Live::make(&plant.nursery, plant.flavour, scratch, making).await
+        Live::make(nursery, plant.flavour, scratch, making).await
     }
 
     /// Ends `live` and sees to it that nothing of it is left. An error disables the slot.

@@ -5,7 +5,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -39,6 +39,18 @@ pub(crate) struct Tree {
     /// Where, relative to the root of the zone.
     pub(crate) target: String,
     pub(crate) writable: bool,
+}
+
+impl Tree {
+    /// `mpipe` and the like, which every image has.
+    pub(crate) fn tools(directory: &Path) -> Self {
+        Self {
+            source: directory.to_owned(),
+            mask: None,
+            target: "opt/marlin/bin".to_owned(),
+            writable: false,
+        }
+    }
 }
 
 /// What every zone of a zygote starts from.

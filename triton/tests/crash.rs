@@ -8,26 +8,10 @@ mod common;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::*;
 use libmanta::triton::{ZoneError, Zones as _};
-
-fn pids_of(directory: &Path) -> Vec<i32> {
-    let mut found = Vec::new();
-    for cgroup in cgroups(directory) {
-        let text = std::fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
-        found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
-    }
-    found.sort_unstable();
-    found.dedup();
-    found
-}
-
-fn kill(pid: i32) {
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-}
 
 /// Children of `parent`, by pid.
 fn children(parent: u32) -> Vec<i32> {
@@ -48,15 +32,6 @@ fn children(parent: u32) -> Vec<i32> {
         }
     }
     found
-}
-
-/// Waits until `condition`; panics with `what` after half a minute.
-async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 #[tokio::test]
@@ -89,19 +64,9 @@ async fn a_killed_zygote_ends_all_zones_and_is_replaced() {
     let site = Site::new(2).await;
     site.all_ready().await;
     let mut zone = site.zone().await;
-    // This process may run other tests: ours is the parent of our zones.
-    let inits = pids_of(site.directory.path());
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", inits[0])).unwrap();
-    let zygote: i32 = stat
-        .rsplit_once(')')
-        .unwrap()
-        .1
-        .split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse()
-        .unwrap();
-    kill(zygote);
+    for zygote in zygotes(site.directory.path()) {
+        kill(zygote);
+    }
     until("zones outlive their zygote", || {
         pids_of(site.directory.path()).is_empty()
     })

@@ -93,6 +93,7 @@ pub(crate) async fn execute(
         &config.tools_dir,
         &zone.manta_url(),
         run.input_file.as_deref(),
+        zone.environment(),
     );
     let command = Command {
         argv: ["/bin/bash", "--norc", "-c", run.script]

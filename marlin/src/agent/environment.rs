@@ -6,6 +6,12 @@
 use crate::agent::{TaskSpec, What};
 use crate::names;
 
+/// Where programs are, unless the image says something else.
+const PROGRAMS: &str = "/opt/local/bin:/opt/local/sbin:\
+                        /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What variables of ours begin with, those included that this task has not.
+const RESERVED: &[&str] = &["MANTA_", "mc_"];
+
 /// Which command of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -13,18 +19,19 @@ pub(crate) enum Purpose {
     Exec,
 }
 
-/// The exact environment. `input_file` is where the input appears, for map tasks.
+/// The exact environment. `input_file` is where the input appears, for map tasks; `image` is what the image of
+/// the zone adds, which may say where programs are, and otherwise nothing that we say.
 pub(crate) fn environment(
     task: &TaskSpec,
     purpose: Purpose,
     tools_dir: &str,
     manta_url: &str,
     input_file: Option<&str>,
+    image: Vec<(String, String)>,
 ) -> Vec<(String, String)> {
-    let path = format!(
-        "{tools_dir}:/opt/local/bin:/opt/local/sbin:\
-         /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    );
+    let of_image = image.iter().find(|(name, _)| name == "PATH");
+    let programs = of_image.map_or(PROGRAMS, |(_, path)| path);
+    let path = format!("{tools_dir}:{programs}");
     let mut env: Vec<(&str, String)> = vec![
         ("HOME", "/root".to_owned()),
         ("PATH", path),
@@ -49,7 +56,13 @@ pub(crate) fn environment(
             What::Reduce { index, .. } => env.push(("MANTA_REDUCER", index.to_string())),
         }
     }
+    let ours = env.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    let others = image.into_iter().filter(|(name, _)| {
+        !ours.contains(&name.as_str()) && !RESERVED.iter().any(|start| name.starts_with(start))
+    });
+    let others: Vec<_> = others.collect();
     env.into_iter()
         .map(|(name, value)| (name.to_owned(), value))
+        .chain(others)
         .collect()
 }

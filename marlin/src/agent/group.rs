@@ -48,6 +48,7 @@ impl Group {
         ZoneSpec {
             memory_bytes: memory << 20,
             disk_bytes: disk << 30,
+            image: phase.and_then(|p| p.image.clone()),
         }
     }
 

@@ -319,8 +319,9 @@ async fn unable() -> End {
 
 /// What a zone that cannot be had means for the group.
 async fn refused(error: ZoneError) -> End {
-    let what = match &error {
-        ZoneError::NotEnoughMemory | ZoneError::NotEnoughDisk => error.to_string(),
+    let code = match &error {
+        ZoneError::NotEnoughMemory | ZoneError::NotEnoughDisk => ErrorCode::TaskInit,
+        ZoneError::NoImage => ErrorCode::InvalidArgument,
         // So are we, or will be in a moment.
         ZoneError::ShutDown => return std::future::pending().await,
         ZoneError::Unsupported(_) | ZoneError::Gone(_) | ZoneError::Io { .. } => {
@@ -329,9 +330,9 @@ async fn refused(error: ZoneError) -> End {
             return unable().await;
         }
     };
-    let message = format!("failed to dispatch task: {what}");
+    let message = format!("failed to dispatch task: {error}");
     End::CannotStart(StartError {
-        error: TaskError::new(ErrorCode::TaskInit, message),
+        error: TaskError::new(code, message),
         cascade: false,
     })
 }

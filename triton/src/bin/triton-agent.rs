@@ -49,6 +49,7 @@ async fn run() -> Result<ExitCode, Error> {
     let spec = ZoneSpec {
         memory_bytes: config.memory_bytes,
         disk_bytes: config.disk_bytes,
+        image: None,
     };
     let host = Host::start(config).await?;
     let mut zone = host.acquire(spec).await?;

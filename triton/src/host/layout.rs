@@ -10,8 +10,10 @@ use super::{during, lock_state};
 use crate::cgroup::Cgroups;
 use crate::config::{Config, ScratchKind};
 use crate::image::HostImage;
+use crate::library::Library;
 use crate::network;
-use crate::nursery::{Keeper, Nursery};
+use crate::nursery::Nursery;
+use crate::origin::{Images, Origin};
 use crate::scratch::{Maker, default_bytes, project_quotas, remove_tree};
 use crate::slot::{Kept, Slot};
 use crate::uids::{Name, UidBlock};
@@ -31,8 +33,8 @@ pub(super) struct Layout {
     pub(super) uids: Option<UidBlock>,
     pub(super) cgroups: Option<Cgroups>,
     pub(super) maker: Maker,
-    pub(super) nursery: Nursery,
-    pub(super) keeper: Keeper,
+    pub(super) host: Origin,
+    pub(super) images: Images,
     pub(super) slots: Vec<Slot>,
     /// Whose deaths to watch: first uid, and uids per slot.
     pub(super) cores: Option<(u32, u32)>,
@@ -103,6 +105,7 @@ impl Layout {
             flavour,
             tools: config.tools.as_deref(),
             usr_local: config.usr_local,
+            version: config.host_version,
         };
         let built = host_image
             .build(&image)
@@ -115,7 +118,7 @@ impl Layout {
             Some(uids) => (0..config.slots).map(|slot| uids.base(slot)).collect(),
             None => Vec::new(),
         };
-        let started = Nursery::start(config.zygote.clone(), built, bases.clone());
+        let started = Nursery::start(config.zygote.clone(), built.clone(), bases.clone());
         let (nursery, keeper, users) = match started {
             Ok(started) => started,
             Err(error) => {
@@ -163,6 +166,16 @@ impl Layout {
         let cores = uids
             .as_ref()
             .map(|uids| (uids.base(0), uids.base(1) - uids.base(0)));
+        let images = Images {
+            host_version: config.host_version,
+            library: match flavour {
+                Flavour::Full | Flavour::Plain => config.images.clone().map(Library::new),
+                Flavour::Bare => None,
+            },
+            program: config.zygote.clone(),
+            host: built,
+            tools: config.tools.clone(),
+        };
         let description = format!(
             "{} {} ({name}), cgroups: {}{quota}",
             config.slots,
@@ -188,8 +201,8 @@ impl Layout {
             uids,
             cgroups,
             maker,
-            nursery,
-            keeper,
+            host: Origin::host(nursery, keeper),
+            images,
             slots,
             cores,
         })

@@ -23,6 +23,7 @@ pub const MIB: u64 = 1 << 20;
 pub const SPEC: ZoneSpec = ZoneSpec {
     memory_bytes: 256 * MIB,
     disk_bytes: 64 * MIB,
+    image: None,
 };
 
 /// Gives this test mounts of its own, so that [`mounts`] shows nothing of what others on the machine do
@@ -288,6 +289,44 @@ pub fn cgroups(directory: &Path) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// Processes in the cgroups of the host below `directory`: those in its zones.
+pub fn pids_of(directory: &Path) -> Vec<i32> {
+    let mut found = Vec::new();
+    for cgroup in cgroups(directory) {
+        let text = std::fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+        found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+pub fn kill(pid: i32) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+/// The parents of zones. By way of the zones, since this process may run other tests.
+pub fn zygotes(directory: &Path) -> BTreeSet<i32> {
+    let inside = pids_of(directory);
+    let parent = |pid: &i32| -> Option<i32> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (_, rest) = stat.rsplit_once(')')?;
+        rest.split_whitespace().nth(1)?.parse().ok()
+    };
+    let parents = inside.iter().filter_map(parent);
+    parents.filter(|pid| !inside.contains(pid)).collect()
+}
+
+/// Waits until `condition`; panics with `what` after half a minute.
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Loop devices whose file is below `directory`.

@@ -1,0 +1,295 @@
+//! The images that were imported: `IMAGES/NAME/VERSION`, each with its files (`rootfs`) and what is known of
+//! them (`manifest.json`). Source: zones.md section 5.1.
+//!
+//! Programs share the directory without talking to each other: whoever makes zones of an image holds a shared
+//! lock on its directory, and who removes it an exclusive one. Kernels let go of locks when their holder dies,
+//! so that nothing has to be cleaned up after a crash but directories whose name begins with a dot.
+
+mod archive;
+mod compression;
+mod copy;
+mod error;
+mod import;
+mod manifest;
+mod oci;
+mod prepare;
+mod tree;
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use libmanta::{Version, VersionRange};
+use rustix::fs::{FlockOperation, RenameFlags, flock};
+
+pub use error::{Fault, LibraryError};
+pub use import::{Import, Limits, Source};
+pub use manifest::Manifest;
+
+use crate::scratch::remove_tree;
+use error::During as _;
+
+const ROOT: &str = "rootfs";
+const MANIFEST: &str = "manifest.json";
+/// Held while a name comes or goes.
+const LOCK: &str = "lock";
+/// Names below begin so while they are being filled, and once they are only being removed.
+const TEMPORARY: &str = ".tmp-";
+
+/// What an image is called. Jobs ask for versions; the name is for people.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ImageId {
+    name: String,
+    version: Version,
+}
+
+impl ImageId {
+    /// Names are a letter or digit, then up to 63 letters, digits, `-`, `_` and dots.
+    pub fn new(name: &str, version: Version) -> Result<Self, LibraryError> {
+        let mut characters = name.chars();
+        let first = characters
+            .next()
+            .is_some_and(|first| first.is_ascii_alphanumeric());
+        let rest = characters.all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        if !first || !rest || name.len() > 64 {
+            return Err(LibraryError::Name(name.to_owned()));
+        }
+        let name = name.to_owned();
+        Ok(Self { name, version })
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+}
+
+impl std::fmt::Display for ImageId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.name, self.version)
+    }
+}
+
+/// A directory of images, which need not exist yet.
+#[derive(Clone, Debug)]
+pub struct Library {
+    directory: PathBuf,
+}
+
+/// An image that is in use: it cannot be removed while this exists.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) root: PathBuf,
+    pub(crate) environment: Vec<(String, String)>,
+    _lock: File,
+}
+
+impl Library {
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        let directory = directory.into();
+        Self { directory }
+    }
+
+    /// By version, then by name.
+    pub fn ids(&self) -> Result<Vec<ImageId>, LibraryError> {
+        let mut ids = Vec::new();
+        for name in names(&self.directory).during("list the images")? {
+            let versions = names(&self.directory.join(&name)).during("list the images")?;
+            let versions = versions.iter().filter_map(|text| Version::parse(text));
+            ids.extend(versions.filter_map(|version| ImageId::new(&name, version).ok()));
+        }
+        ids.sort_by(|a, b| (a.version, &a.name).cmp(&(b.version, &b.name)));
+        Ok(ids)
+    }
+
+    /// What is known of each image.
+    pub fn list(&self) -> Result<Vec<Manifest>, LibraryError> {
+        let ids = self.ids()?;
+        ids.iter()
+            .map(|id| Manifest::read(&self.path(id).join(MANIFEST)))
+            .collect()
+    }
+
+    /// The newest image whose version is in `range`.
+    pub(crate) fn choose(&self, range: &VersionRange) -> Result<Option<ImageId>, LibraryError> {
+        let ids = self.ids()?.into_iter();
+        Ok(ids.rev().find(|id| range.contains(id.version)))
+    }
+
+    /// `None` when it has been removed meanwhile.
+    pub(crate) fn hold(&self, id: &ImageId) -> Result<Option<Held>, LibraryError> {
+        let directory = self.path(id);
+        let Some(lock) = open_directory(&directory).during("open the image")? else {
+            return Ok(None);
+        };
+        match flock(&lock, FlockOperation::NonBlockingLockShared) {
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            locked => locked.during("lock the image")?,
+        }
+        // Between opening and locking it may have been removed.
+        if !is_at(&lock, &directory).during("look at the image")? {
+            return Ok(None);
+        }
+        let manifest = Manifest::read(&directory.join(MANIFEST))?;
+        Ok(Some(Held {
+            root: directory.join(ROOT),
+            environment: manifest.environment,
+            _lock: lock,
+        }))
+    }
+
+    /// Takes an image away. Errors: [`LibraryError::InUse`] while zones are made of it.
+    pub fn remove(&self, id: &ImageId) -> Result<(), LibraryError> {
+        let _lock = self.lock()?;
+        self.sweep()?;
+        let directory = self.path(id);
+        let Some(lock) = open_directory(&directory).during("open the image")? else {
+            return Err(LibraryError::Missing(id.clone()));
+        };
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(LibraryError::InUse(id.clone())),
+            locked => locked.during("lock the image")?,
+        }
+        let doomed = self.directory.join(temporary_name());
+        std::fs::rename(&directory, &doomed).during("remove the image")?;
+        let above = self.directory.join(&id.name);
+        // Refused while there are other versions.
+        if std::fs::remove_dir(&above).is_err() {
+            sync(&above).during("remove the image")?;
+        }
+        sync(&self.directory).during("remove the image")?;
+        remove_tree(&doomed).during("remove the image's files")
+    }
+
+    /// Gives a finished image its name. All of it is durable when this returns.
+    fn publish(&self, finished: &Path, id: &ImageId) -> Result<(), LibraryError> {
+        let file = open_directory(finished)
+            .during("open the image")?
+            .ok_or_else(|| LibraryError::Missing(id.clone()))?;
+        rustix::fs::syncfs(&file).during("write the image to disk")?;
+        let _lock = self.lock()?;
+        self.refuse_taken(id)?;
+        let above = self.directory.join(&id.name);
+        make_private(&above).during("make the image's directory")?;
+        let (from, to) = (finished, self.path(id));
+        let cwd = rustix::fs::CWD;
+        rustix::fs::renameat_with(cwd, from, cwd, &to, RenameFlags::NOREPLACE)
+            .during("name the image")?;
+        sync(&above).during("name the image")?;
+        sync(&self.directory).during("name the image")
+    }
+
+    /// Jobs ask for versions, so two images cannot have the same.
+    fn refuse_taken(&self, id: &ImageId) -> Result<(), LibraryError> {
+        let taken = self
+            .ids()?
+            .into_iter()
+            .find(|known| known.version == id.version);
+        match taken {
+            Some(known) if known == *id => Err(LibraryError::Exists(known)),
+            Some(known) => Err(LibraryError::VersionTaken(known)),
+            None => Ok(()),
+        }
+    }
+
+    /// Only while a name comes or goes: imports go on side by side.
+    fn lock(&self) -> Result<File, LibraryError> {
+        make_private(&self.directory).during("make the directory of images")?;
+        let lock = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.directory.join(LOCK))
+            .during("open the lock of the images")?;
+        flock(&lock, FlockOperation::LockExclusive).during("lock the images")?;
+        Ok(lock)
+    }
+
+    /// Removes what crashes left behind: temporary directories that nobody holds.
+    fn sweep(&self) -> Result<(), LibraryError> {
+        for entry in std::fs::read_dir(&self.directory).during("look for remains")? {
+            let entry = entry.during("look for remains")?;
+            if !entry
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(TEMPORARY.as_bytes())
+            {
+                continue;
+            }
+            let Some(lock) = open_directory(&entry.path()).during("look for remains")? else {
+                continue;
+            };
+            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                remove_tree(&entry.path()).during("remove remains")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, id: &ImageId) -> PathBuf {
+        self.directory.join(&id.name).join(id.version.to_string())
+    }
+}
+
+/// Names in a directory that may be missing, without those of ours that are no images.
+fn names(directory: &Path) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        // The lock.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        if let Ok(name) = entry?.file_name().into_string() {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+fn temporary_name() -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{TEMPORARY}{}-{number}", std::process::id())
+}
+
+fn make_private(directory: &Path) -> io::Result<()> {
+    match std::fs::DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+fn open_directory(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let there = match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        metadata => metadata?,
+    };
+    let ours = file.metadata()?;
+    Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino()))
+}
+
+fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests;
