@@ -15,6 +15,7 @@ mod concurrency;
 mod crash_replay;
 mod doors;
 mod hostile;
+mod images;
 mod job_faults;
 mod job_inputs;
 mod jobs;

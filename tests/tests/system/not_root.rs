@@ -140,6 +140,35 @@ fn objects_are_served_and_jobs_run_or_say_what_is_missing() -> Result<()> {
 }
 
 #[test]
+fn jobs_run_on_an_image_that_the_same_user_has_imported() -> Result<()> {
+    let place = Place::make()?;
+    let mut store = place.start(place.launch())?;
+    let root = crate::images::root(&store, "1.0.0")?;
+    let words = as_nobody();
+    run(Command::new(&words[0])
+        .args(&words[1..])
+        .arg(&place.binary)
+        .args(["adm", "--data-dir"])
+        .arg(store.data_dir())
+        .args(["image", "import", "--name", "small", "--version", "1.0.0"])
+        .arg(root))?;
+    if may_make_namespaces() {
+        let mut client = store.client()?;
+        let phases = json!([
+            {"type": "reduce", "exec": "echo mine > /etc/mine; cat /etc/motd /etc/mine", "image": "1.0.0"},
+        ]);
+        let patience = Duration::from_secs(60);
+        let (_, done) = Job::run(&mut client, &store, &phases, &[], patience)?;
+        ensure!(
+            done.contents(&mut client)? == ["1.0.0\nmine\n"],
+            "{:?}",
+            done.errors
+        );
+    }
+    store.stop()
+}
+
+#[test]
 fn plain_processes_run_jobs_while_there_is_one_user() -> Result<()> {
     let place = Place::make()?;
     let launch = place.launch().plain_processes();

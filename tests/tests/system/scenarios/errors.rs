@@ -4,8 +4,9 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
+use tests::Launch;
 
-use super::{Scenario, map, reduce};
+use super::{Scenario, Stage, map, reduce};
 
 const ONE: &str = "/%u/stor/obj1";
 
@@ -52,6 +53,20 @@ fn jobMerrorCmd() -> Result<()> {
         .inputs(&[ONE])
         .errors(&[of_obj1("UserTaskError", &exited(1))])
         .run()
+}
+
+/// The front door is told that there is such an image.
+#[test]
+fn jobMerrorBadImage() -> Result<()> {
+    let stage = Stage::open_on(Launch::new().setting("jobs.images = [\"0.0.1\"]"))?;
+    let message = "failed to dispatch task: requested image is not available";
+    stage.play(
+        map("wc")
+            .with("image", json!("0.0.1"))
+            .inputs(&[ONE])
+            .errors(&[of_obj1("InvalidArgumentError", message)]),
+    )?;
+    stage.store.finish()
 }
 
 #[test]

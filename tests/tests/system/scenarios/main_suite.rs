@@ -28,6 +28,25 @@ fn jobM() -> Result<()> {
         .run()
 }
 
+/// The reference's images say their version in `/etc/motd`. So does the host's here, and an image that is imported by
+/// the test.
+#[test]
+fn jobMimage() -> Result<()> {
+    let stage = Stage::open()?;
+    crate::images::import(&stage.store, "17.2.0")?;
+    let on = |version: &str, motd: &str| {
+        map(&format!("grep {version} /etc/motd"))
+            .with("image", json!(version))
+            .inputs(&["/%u/stor/obj1"])
+            .an_output_each()
+            .contents(&[motd])
+    };
+    let host = "The programs of this machine, as image 16.1.0.\n";
+    stage.play(on("16.1.0", host))?;
+    stage.play(on("17.2.0", "17.2.0\n"))?;
+    stage.store.finish()
+}
+
 #[test]
 fn jobMcrossAccountLink() -> Result<()> {
     let stage = Stage::open()?;
