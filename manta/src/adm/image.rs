@@ -25,6 +25,8 @@ pub(crate) enum Command {
   skopeo copy docker://r-base oci-archive:/dev/stdout | manta adm image import --name r --version 4.4.0 -")]
     Import(Arguments),
     /// Print the images, a line each: name, version, bytes, entries, digest, source
+    #[command(after_help = "Examples:
+  manta adm image list")]
     List,
     /// Take an image away
     #[command(after_help = "Examples:
