@@ -6,7 +6,7 @@ mod support;
 
 use libmanta::marlin::{JobError, JobList, JobState, Jobs};
 use libmanta::triton::{ZoneError, Zones};
-use support::{LOGIN, Store, map, reduce};
+use support::{LOGIN, Restarted, Store, map, reduce};
 use testkit::zones::ZoneEvent;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -359,6 +359,20 @@ async fn a_finished_job_is_archived_and_still_answers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_runs_again_only_what_was_not_committed() {
+    runs_again_only_what_was_not_committed(Restarted::Marlin).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_does_an_agent_that_starts_anew() {
+    runs_again_only_what_was_not_committed(Restarted::Agent).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_does_a_supervisor_that_starts_anew() {
+    runs_again_only_what_was_not_committed(Restarted::Supervisor).await;
+}
+
+async fn runs_again_only_what_was_not_committed(what: Restarted) {
     let mut store = Store::start().await;
     let flag = store.dir.path().join("go");
     for n in 0..6 {
@@ -375,13 +389,14 @@ async fn a_restart_runs_again_only_what_was_not_committed() {
     }
     store.end(id).await.unwrap();
     store.wait(id, |status| status.stats.tasks_done == 3).await;
-    store.restart_marlin().await;
+    store.restart(what, id).await;
     assert_eq!(store.status(id).await.stats.tasks_done, 3);
     std::fs::write(&flag, "").unwrap();
     let job = store.finish(id).await;
     job.check();
     assert_eq!(job.errors, Vec::<serde_json::Value>::new());
     assert_eq!(store.get(&job.outputs[0]).await, "0\n1\n2\n3\n4\n5\n");
+    assert_eq!(job.status.stats.retries, 0, "a restart is no attempt");
     assert_eq!(
         store.objects(&format!("/user/jobs/{id}/stor")).await,
         job.outputs

@@ -331,6 +331,8 @@ async fn a_job_that_was_done_is_archived_after_a_restart() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn restarts_at_any_moment_lose_no_job_and_no_input() {
+    use support::Restarted::{Agent, Marlin, Supervisor};
+    let mut restarts = [Marlin, Agent, Supervisor].into_iter().cycle();
     let mut store = Store::start().await;
     let mut expected: Vec<String> = Vec::new();
     for n in 0..30 {
@@ -346,14 +348,14 @@ async fn restarts_at_any_moment_lose_no_job_and_no_input() {
         .await;
     for n in 0..30 {
         store.add(id, &[&format!("/user/stor/{n}")]).await.unwrap();
-        if n % 6 == 5 {
-            store.restart_marlin().await;
+        if n % 4 == 3 {
+            store.restart(restarts.next().unwrap(), id).await;
         }
     }
     store.end(id).await.unwrap();
-    for pause in [0, 10, 40] {
+    for pause in [0, 10, 40, 20, 30] {
         tokio::time::sleep(Duration::from_millis(pause)).await;
-        store.restart_marlin().await;
+        store.restart(restarts.next().unwrap(), id).await;
     }
     let job = store.finish(id).await;
     job.check();
@@ -368,6 +370,51 @@ async fn restarts_at_any_moment_lose_no_job_and_no_input() {
         store.objects(&format!("/user/jobs/{id}/stor")).await,
         job.outputs
     );
+    store.stop().await;
+}
+
+/// Everybody at once, while inputs come: no job ever has two owners, and none has none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restarts_that_meet_do_no_harm() {
+    let store = Store::start().await;
+    store.put("~~/stor/a", "x\n").await;
+    let id = store.create(vec![map("cat")]).await;
+    let feed = async {
+        let mut added = 0;
+        while added < 20 {
+            match store.add(id, &["/user/stor/a"]).await {
+                Ok(()) => added += 1,
+                // What could not be answered was either written by now or never is.
+                Err(JobError::Unavailable { .. }) => {
+                    added = store.list(id, JobList::Inputs).await.len();
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    let restart = async || {
+        for _ in 0..5 {
+            store.marlin.restart_supervisor(id).await.unwrap();
+        }
+    };
+    let agent = async {
+        for _ in 0..3 {
+            store.marlin.restart_agent().await.unwrap();
+        }
+    };
+    tokio::join!(feed, restart(), restart(), agent);
+    let gone = libmanta::JobId::random();
+    assert!(!store.marlin.restart_supervisor(gone).await.unwrap());
+    // One who is left before it is done is done all the same.
+    let left = store.marlin.restart_supervisor(id);
+    drop(tokio::time::timeout(Duration::from_micros(1), left).await);
+    while let Err(error) = store.end(id).await {
+        assert!(matches!(error, JobError::Unavailable { .. }), "{error}");
+    }
+    let job = store.finish(id).await;
+    job.check();
+    assert_eq!((job.errors.len(), job.outputs.len()), (0, 20));
+    assert_eq!(store.list(id, JobList::Inputs).await.len(), 20);
     store.stop().await;
 }
 

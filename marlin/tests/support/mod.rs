@@ -134,6 +134,15 @@ impl Store {
         self.restart_with(|_, _| {}).await;
     }
 
+    pub(crate) async fn restart(&mut self, what: Restarted, job: JobId) {
+        match what {
+            Restarted::Marlin => self.restart_marlin().await,
+            Restarted::Agent => self.marlin.restart_agent().await.unwrap(),
+            // The job may be over.
+            Restarted::Supervisor => drop(self.marlin.restart_supervisor(job).await.unwrap()),
+        }
+    }
+
     /// The same, with other settings or parts.
     pub(crate) async fn restart_with(
         &mut self,
@@ -314,6 +323,14 @@ impl Store {
         let lines = self.marlin.list(self.account.id, id, what).await.unwrap();
         lines.try_collect().await.unwrap()
     }
+}
+
+/// What is started anew under a job.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Restarted {
+    Marlin,
+    Agent,
+    Supervisor,
 }
 
 pub(crate) struct Finished {
