@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use super::*;
 
 mod layouts;
+mod random;
 mod refusals;
 
 /// A member of an archive, as it is written down, however wrong.
@@ -98,6 +99,19 @@ pub(super) fn image(more: &[M]) -> Vec<M> {
     let mut members = vec![bash(), M::link("bin", "usr/bin")];
     members.extend_from_slice(more);
     members
+}
+
+/// Everything in a directory, and in those in it.
+pub(super) fn all_below(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for name in names(directory).unwrap() {
+        let path = directory.join(name);
+        if path.symlink_metadata().unwrap().is_dir() {
+            found.extend(all_below(&path));
+        }
+        found.push(path);
+    }
+    found
 }
 
 pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {

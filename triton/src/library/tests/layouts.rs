@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 /// A layout that is being made.
-struct Layout {
-    directory: tempfile::TempDir,
+pub(super) struct Layout {
+    pub(super) directory: tempfile::TempDir,
     layers: Vec<Value>,
 }
 
 impl Layout {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(directory.path().join("blobs/sha256")).unwrap();
         let mark = directory.path().join("oci-layout");
@@ -32,7 +32,7 @@ impl Layout {
         self.directory.path().join("blobs/sha256").join(hash)
     }
 
-    fn layer(mut self, members: &[M]) -> Self {
+    pub(super) fn layer(mut self, members: &[M]) -> Self {
         let layer = self.blob(&gzip(&archive(members)));
         self.layers.push(layer);
         self
@@ -51,7 +51,7 @@ impl Layout {
         std::fs::write(self.directory.path().join("index.json"), index.to_string()).unwrap();
     }
 
-    fn finish(self) -> Self {
+    pub(super) fn finish(self) -> Self {
         self.index(&[self.manifest()]);
         self
     }
@@ -126,8 +126,9 @@ fn layers_lie_over_each_other() {
         );
         assert!(!site.at("gone").exists() && !site.at("tree").exists());
         assert_eq!(names(&site.at("opaque")).unwrap(), ["new"]);
-        let all = crate_files(&site.at(""));
-        assert!(all.iter().all(|path| !path.contains(".wh.")), "{all:?}");
+        let all = all_below(&site.at(""));
+        let is_mark = |path: &PathBuf| path.display().to_string().contains(".wh.");
+        assert!(!all.iter().any(is_mark), "{all:?}");
         let path = ("PATH".to_owned(), "/go/bin:/bin".to_owned());
         let known = site.library.list().unwrap();
         assert_eq!(
@@ -141,18 +142,6 @@ fn layers_lie_over_each_other() {
             2
         );
     }
-}
-
-fn crate_files(directory: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    for name in names(directory).unwrap() {
-        let path = directory.join(name);
-        found.push(path.display().to_string());
-        if path.symlink_metadata().unwrap().is_dir() {
-            found.extend(crate_files(&path));
-        }
-    }
-    found
 }
 
 #[test]
