@@ -248,15 +248,16 @@ fn an_archive_becomes_an_image_however_it_is_packed() {
 fn members_below_a_link_go_where_a_zone_finds_them() {
     let site = Site::new();
     let members = [
-        M::directory("usr/bin"),
-        M::link("bin", "/usr/bin"),
+        M::directory("programs/here"),
+        // Nothing of the machine that runs the test.
+        M::link("bin", "/programs/here"),
         M::file("bin/bash", "#!").mode(0o755),
     ];
     site.import(&archive(&members)).unwrap();
-    assert_eq!(site.text("usr/bin/bash"), "#!");
+    assert_eq!(site.text("programs/here/bash"), "#!");
     assert_eq!(
         std::fs::read_link(site.at("bin")).unwrap(),
-        Path::new("/usr/bin")
+        Path::new("/programs/here")
     );
 }
 
