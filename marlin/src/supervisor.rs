@@ -5,8 +5,8 @@
 //! Select, then apply: the job's owner task ([`owner`]) awaits the next event and hands it to
 //! [`Supervisor::on`], which changes state and returns effects; no lock, no await, one thing at a time. A
 //! change that must survive is first *queued* as a log entry, written together with whatever else was
-//! queued in the meantime, and only then applied to the [`Ledger`]. So nothing a user can see, no deletion
-//! and no input of a later phase ever rests on something that a crash could take back.
+//! queued in the meantime ([`log_queue`]), and only then applied to the [`Ledger`]. So nothing a user can
+//! see, no deletion and no input of a later phase ever rests on something that a crash could take back.
 //!
 //! The happy path of a map job: inputs are queued and written; each becomes an item; items are resolved
 //! (account, entry, permission) a few at a time; a resolved item becomes a task of the agent; its result is
@@ -18,6 +18,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod event;
+mod log_queue;
 mod log_writer;
 mod open_tasks;
 pub(crate) mod owner;
@@ -34,6 +35,7 @@ use crate::ledger::{Consequence, Item, Ledger, Place};
 use crate::record::{Commit, Entry, ErrorCode, Failure, Segment, TaskError, Work};
 use crate::run::Run;
 use crate::supervisor::event::{Effect, Event, Outcome, Ticket};
+use crate::supervisor::log_queue::{LogQueue, Next};
 use crate::supervisor::log_writer::encoded_bytes;
 use crate::supervisor::open_tasks::OpenTasks;
 use crate::supervisor::resolve::Located;
@@ -46,8 +48,6 @@ const RESOLVING_MAX: usize = 32;
 /// Map tasks of one job that wait for a zone or run. More than any machine runs at once, few enough that
 /// a job of a million inputs does not hold a million look-ups that grow stale.
 const TASKS_MAX: usize = 256;
-/// Entries written at a time, unless one alone is longer: a write is one transaction, held in memory.
-const WRITE_BYTES_MAX: usize = 8 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Supervisor {
@@ -64,18 +64,8 @@ pub(crate) struct Supervisor {
     redo: Vec<Arc<str>>,
     /// The state when everything queued will have been applied.
     intent: Job,
-    queued: VecDeque<Queued>,
-    /// Who waits for the write under way; `None` when there is none.
-    writing: Option<Vec<Ticket>>,
+    log: LogQueue,
     done: bool,
-}
-
-/// An entry that waits to be written, and who waits for it.
-#[derive(Debug)]
-struct Queued {
-    entry: Entry,
-    bytes: usize,
-    ticket: Option<Ticket>,
 }
 
 #[derive(Debug, Default)]
@@ -116,8 +106,7 @@ impl Supervisor {
             resolving: 0,
             deleting: 0,
             redo,
-            queued: VecDeque::new(),
-            writing: None,
+            log: LogQueue::default(),
             done: false,
         }
     }
@@ -134,10 +123,10 @@ impl Supervisor {
                 if let Some(ticket) = self.intend(JobEvent::InputsAdded, ticket, &mut effects) {
                     if last {
                         self.intent = Job::Ended;
-                        self.queue(Entry::Inputs { names }, None);
-                        self.queue(Entry::InputEnded, Some(ticket));
+                        self.log.push(Entry::Inputs { names }, None);
+                        self.log.push(Entry::InputEnded, Some(ticket));
                     } else {
-                        self.queue(Entry::Inputs { names }, Some(ticket));
+                        self.log.push(Entry::Inputs { names }, Some(ticket));
                     }
                 }
             }
@@ -147,7 +136,7 @@ impl Supervisor {
                         let result = Ok(());
                         effects.push(Effect::Reply { ticket, result });
                     } else {
-                        self.queue(Entry::InputEnded, Some(ticket));
+                        self.log.push(Entry::InputEnded, Some(ticket));
                     }
                 }
             }
@@ -156,13 +145,13 @@ impl Supervisor {
                     // No result counts from here on, so nothing needs to run while this is written.
                     effects.push(Effect::Abort);
                     let entry = self.cancellation();
-                    self.queue(entry, Some(ticket));
+                    self.log.push(entry, Some(ticket));
                 }
             }
             Event::InputIdle => {
                 if self.intent == Job::Open {
                     self.intent = Job::Ended;
-                    self.queue(Entry::InputEnded, None);
+                    self.log.push(Entry::InputEnded, None);
                 }
             }
             Event::Resolved { item, result } => self.resolved(item, result, &mut effects),
@@ -175,6 +164,7 @@ impl Supervisor {
                 outcome,
                 run,
             } => self.finished(work, attempt, (outcome, run), &mut effects),
+            Event::Gathered => self.log.gathered(),
             Event::Written(segments) => self.written(&segments, &mut effects),
             Event::Unwritable(entries) => self.unwritable(entries, &mut effects),
             Event::Deleted => self.deleting -= 1,
@@ -222,15 +212,6 @@ impl Supervisor {
                 None
             }
         }
-    }
-
-    fn queue(&mut self, entry: Entry, ticket: Option<Ticket>) {
-        let bytes = encoded_bytes(&entry);
-        self.queued.push_back(Queued {
-            entry,
-            bytes,
-            ticket,
-        });
     }
 
     fn enqueue(&mut self, id: u64) {
@@ -337,7 +318,7 @@ impl Supervisor {
         // The attempt that cannot begin does not count.
         let attempts = self.tasks.remove(work).map_or(0, |t| t.attempts() - 1);
         let failure = self.failure(work, attempts, error);
-        self.queue(
+        self.log.push(
             Entry::Commit(Commit {
                 work,
                 phase: failure.phase,
@@ -421,7 +402,7 @@ impl Supervisor {
             let origin = item.origin.as_ref().filter(|origin| **origin != item.name);
             run.origin = origin.map(|origin| origin.to_string());
         }
-        self.queue(
+        self.log.push(
             Entry::Commit(Commit {
                 work,
                 phase: self.phase_of(work),
@@ -458,7 +439,7 @@ impl Supervisor {
             self.tasks.clear();
             self.phases.iter_mut().for_each(|p| p.waiting.clear());
         }
-        for ticket in self.writing.take().into_iter().flatten() {
+        for ticket in self.log.written() {
             let result = Ok(());
             effects.push(Effect::Reply { ticket, result });
         }
@@ -500,38 +481,29 @@ impl Supervisor {
             self.dispatch(effects);
             self.close_phases(effects);
         }
-        let idle = self.queued.is_empty() && self.writing.is_none() && self.deleting == 0;
+        let idle = self.log.is_idle() && self.deleting == 0;
         if idle && self.ledger.state() == Job::Ended && self.ledger.is_quiet() {
             self.intent = Job::Done { cancelled: false };
-            self.queue(Entry::Finished, None);
+            self.log.push(Entry::Finished, None);
         }
         if self.ledger.state().is_done() {
             self.refuse_queued(effects);
-            if !self.done && self.writing.is_none() && self.queued.is_empty() && self.deleting == 0
-            {
+            if !self.done && self.log.is_idle() && self.deleting == 0 {
                 self.done = true;
                 effects.push(Effect::Done);
             }
         }
-        if self.writing.is_none() && !self.queued.is_empty() {
-            let (mut entries, mut tickets, mut bytes) = (Vec::new(), Vec::new(), 0);
-            while let Some(next) = self.queued.front()
-                && (entries.is_empty() || bytes + next.bytes <= WRITE_BYTES_MAX)
-                && let Some(next) = self.queued.pop_front()
-            {
-                bytes += next.bytes;
-                entries.push(next.entry);
-                tickets.extend(next.ticket);
-            }
-            self.writing = Some(tickets);
-            effects.push(Effect::Write(entries));
+        match self.log.next(self.tasks_running > 0) {
+            Next::Nothing => {}
+            Next::Write(entries) => effects.push(Effect::Write(entries)),
+            Next::Gather => effects.push(Effect::Gather),
         }
     }
 
     /// A job that its last commit finished takes nothing that was queued behind that commit.
     fn refuse_queued(&mut self, effects: &mut Vec<Effect>) {
         self.intent = self.ledger.state();
-        for ticket in self.queued.drain(..).filter_map(|queued| queued.ticket) {
+        for ticket in self.log.refuse() {
             let result = Err(self.intent.refusal_word());
             effects.push(Effect::Reply { ticket, result });
         }

@@ -41,6 +41,8 @@ pub(crate) enum Event {
         outcome: Outcome,
         run: Option<Box<Run>>,
     },
+    /// The time of [`Effect::Gather`] is over.
+    Gathered,
     /// The entries of the last [`Effect::Write`] are durable.
     Written(Vec<Segment>),
     /// They are not, and trying again is of no use.
@@ -68,6 +70,8 @@ pub(crate) enum Effect {
     /// Make these durable, together. No other write comes before [`Event::Written`] or
     /// [`Event::Unwritable`].
     Write(Vec<Entry>),
+    /// Give results a moment to come together, then tell with [`Event::Gathered`].
+    Gather,
     Resolve {
         item: u64,
         name: Arc<str>,

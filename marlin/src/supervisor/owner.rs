@@ -40,6 +40,10 @@ const DELETE_ATTEMPTS: u32 = 5;
 /// Before entries that were refused are tried again in another form.
 const UNWRITABLE_PAUSE: Duration = Duration::from_millis(100);
 
+/// What a result may wait to be written with others, while its job has more to do. It adds to the time of no
+/// job by more than this in each of its phases, and spares most of the transactions of one with many tasks.
+const GATHER: Duration = Duration::from_millis(20);
+
 /// A request of a user, and where its answer goes.
 #[derive(Debug)]
 pub(crate) struct Message {
@@ -208,6 +212,12 @@ impl Owner {
                             Event::Unwritable(entries.collect())
                         }
                     }
+                });
+            }
+            Effect::Gather => {
+                self.work.spawn(async {
+                    tokio::time::sleep(GATHER).await;
+                    Event::Gathered
                 });
             }
             Effect::Resolve { item, name } => {

@@ -7,9 +7,12 @@ use libmanta::{AccountId, ObjectId, Timestamp};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use super::log_queue::WRITE_BYTES_MAX;
 use super::*;
 use crate::record::Output;
 
+#[path = "tests/gathering.rs"]
+mod gathering;
 #[path = "tests/runs.rs"]
 mod runs;
 
@@ -46,6 +49,14 @@ fn located(name: &Arc<str>) -> Located {
 
 fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(ToString::to_string).collect()
+}
+
+/// What comes of results that gather when the time for it is over; of other effects, they themselves.
+fn gathered(supervisor: &mut Supervisor, effects: Vec<Effect>) -> Vec<Effect> {
+    match effects.as_slice() {
+        [Effect::Gather] => supervisor.on(Event::Gathered),
+        _ => effects,
+    }
 }
 
 /// What an effect writes, made durable.
@@ -499,6 +510,7 @@ impl World {
                 self.deleted.insert(name);
                 self.tell(Event::Deleted);
             }
+            Effect::Gather => self.tell(Event::Gathered),
             effect => panic!("nobody does {effect:?}"),
         }
     }

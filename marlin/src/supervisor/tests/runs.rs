@@ -38,6 +38,7 @@ fn a_commit_keeps_how_its_last_attempt_went_and_names_what_it_worked_on_once() {
             outcome,
             run: run(),
         });
+        let effects = gathered(supervisor, effects);
         let [Effect::Write(entries)] = effects.as_slice() else {
             panic!("{effects:?}");
         };
