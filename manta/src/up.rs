@@ -75,6 +75,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         },
     };
     let config = source.load()?;
+    if let Err(error) = triton::precedence::take() {
+        tracing::info!(%error, "requests may wait for commands in zones");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -15,6 +15,7 @@
 //! Each dies with the one above it. A *slot* keeps what is slow to make (network and user namespace,
 //! cgroups); a *zone* is made in it, used by one task group and thrown away.
 
+pub mod precedence;
 pub mod zygote;
 
 mod cgroup;

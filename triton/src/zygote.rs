@@ -53,6 +53,8 @@ fn serve() -> io::Result<()> {
     // First: from here on this process cannot outlive its parent unseen.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     process::ignore_children();
+    // Refused only where taking it was refused too.
+    let _ = crate::precedence::give_up();
     let Some((ToZygote::Setup { parent, image }, _)) = wire::receive(&socket)? else {
         return Err(io::Error::other("no set-up message"));
     };

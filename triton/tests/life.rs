@@ -114,3 +114,18 @@ async fn figures() {
     );
     site.end().await;
 }
+
+#[tokio::test]
+async fn a_zone_does_not_inherit_the_precedence_of_its_host() {
+    let slice = "grep -s ^se.slice /proc/self/sched || echo unknown";
+    let ordinary = std::process::Command::new("sh")
+        .args(["-c", slice])
+        .output();
+    let ordinary = String::from_utf8(ordinary.unwrap().stdout).unwrap();
+    triton::precedence::take().unwrap();
+    let site = Site::new(1).await;
+    let mut zone = site.zone().await;
+    says(&mut *zone, slice, ordinary.trim()).await;
+    drop(zone);
+    site.end().await;
+}

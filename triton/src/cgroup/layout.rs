@@ -90,17 +90,19 @@ impl Cgroups {
         for root in cgroups.roots.distinct() {
             make_directory(root)?;
         }
-        // Each zone weighs as much as one ordinary process of the machine.
+        // On each core all zones together weigh as much as one ordinary process: see `precedence`.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let processes = slots.min(cores) as u64;
         match version {
             Version::V1 => {
-                let shares = (1024 * slots as u64).min(262_144);
+                let shares = (1024 * processes).min(262_144);
                 set(&cgroups.roots.cpu, "cpu.shares", &shares.to_string())?;
             }
             Version::V2 => {
                 let enable = "+memory +pids +cpu";
                 let file = cgroups.roots.memory.join("cgroup.subtree_control");
                 std::fs::write(&file, enable).map_err(|error| named(&file, error))?;
-                let weight = (100 * slots as u64).min(10_000);
+                let weight = (100 * processes).min(10_000);
                 set(&cgroups.roots.cpu, "cpu.weight", &weight.to_string())?;
             }
         }
