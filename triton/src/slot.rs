@@ -101,15 +101,22 @@ impl Slot {
                 return Err(io::Error::other("processes do not die"));
             }
         }
-        if let Some(parts) = live.take_parts() {
-            plant.background.spawn_blocking(move || drop(parts));
+        // What belonged to the zone goes while the next one is already in use: memory that is given back late
+        // is charged to that one for a moment, and is the first to go under its pressure.
+        let (parts, cgroup) = (live.take_parts(), self.cgroup.clone());
+        plant.background.spawn_blocking(move || {
+            drop(parts);
+            if let Some(cgroup) = cgroup {
+                cgroup.reclaim();
+            }
+        });
+        if let Some(cgroup) = self.cgroup.clone() {
+            // Not worth a timer, which takes longer than the kernel.
+            let empty = tokio::task::spawn_blocking(move || await_empty(&cgroup));
+            empty.await.map_err(io::Error::other)??;
         }
-        self.await_empty().await?;
         if let Some(kept) = &self.kept {
             network::drain(&kept.network.listeners)?;
-        }
-        if let Some(cgroup) = &self.cgroup {
-            cgroup.reclaim();
         }
         Ok(())
     }
@@ -125,23 +132,21 @@ impl Slot {
             Err(error) => tracing::error!(slot = self.name, %error, "killing the cgroup panicked"),
         }
     }
+}
 
-    async fn await_empty(&self) -> io::Result<()> {
-        let Some(cgroup) = &self.cgroup else {
+/// Blocks, usually for no time at all.
+fn await_empty(cgroup: &SlotCgroup) -> io::Result<()> {
+    let deadline = Instant::now() + EMPTY_DEADLINE;
+    loop {
+        let left = cgroup.population()?;
+        if left == 0 {
             return Ok(());
-        };
-        let deadline = Instant::now() + EMPTY_DEADLINE;
-        loop {
-            let left = cgroup.population()?;
-            if left == 0 {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                return Err(io::Error::other(format!(
-                    "{left} processes left in the cgroup"
-                )));
-            }
-            tokio::time::sleep(Duration::from_micros(500)).await;
         }
+        if Instant::now() > deadline {
+            return Err(io::Error::other(format!(
+                "{left} processes left in the cgroup"
+            )));
+        }
+        std::thread::sleep(Duration::from_micros(100));
     }
 }
