@@ -94,6 +94,11 @@ pub trait Zone: Send {
     /// after which only dropping it makes sense.
     async fn run(&mut self, command: Command) -> Result<Exit, ZoneError>;
 
+    /// The core file that the command that ran last has left, if it is to be had: one, of whichever process.
+    async fn core_file(&mut self) -> Result<Option<CoreFile>, ZoneError> {
+        Ok(None)
+    }
+
     /// Free bytes on the zone's disk.
     fn disk_available_bytes(&self) -> u64;
 }
@@ -112,6 +117,15 @@ pub struct Command {
     pub stdin: OwnedFd,
     pub stdout: OwnedFd,
     pub stderr: OwnedFd,
+}
+
+/// What the kernel has kept of a process that died.
+#[derive(Debug)]
+pub struct CoreFile {
+    /// To be read from its start, wherever it stands now. It lies on the zone's disk, and ends with it.
+    pub file: File,
+    /// What the process called itself; any text, or none.
+    pub program: String,
 }
 
 /// How a command ended, and what it and everything it started used.

@@ -146,6 +146,7 @@ fn set_failure(task: &mut Value, failure: Option<&Failure>) {
         task["code"] = json!(error.code);
         task["message"] = error.message.as_str().into();
         set(task, "stderr", error.stderr.as_deref());
+        set(task, "core", error.core.as_deref());
     }
 }
 

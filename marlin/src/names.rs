@@ -9,6 +9,8 @@ use libmanta::{JobId, Login, TaskId};
 const COMPONENT_BYTES_MAX: usize = 255;
 /// Longest path of an input below `/manta`, in bytes.
 const INPUT_PATH_BYTES_MAX: usize = 1024;
+/// As many as the kernel keeps of a name.
+const PROGRAM_CHARS_MAX: usize = 16;
 const ELLIPSIS: &str = "_...";
 
 /// Resolves duplicate slashes, `.` and `..`; a trailing slash stays.
@@ -89,6 +91,21 @@ impl TaskNames {
     pub(crate) fn output_base(&self) -> String {
         format!("{}.", self.stem)
     }
+}
+
+/// What a core file of a task is called. `program` is what the process called itself, which may be anything.
+pub(crate) fn core(area: &str, phase: usize, program: &str, task: TaskId) -> String {
+    let plain = |c: char| match c {
+        c if c.is_ascii_alphanumeric() || "._-+".contains(c) => c,
+        _ => '_',
+    };
+    let program: String = program.chars().take(PROGRAM_CHARS_MAX).map(plain).collect();
+    let program = if program.is_empty() {
+        "unknown"
+    } else {
+        &program
+    };
+    format!("{area}/cores/{phase}/core.{program}.{task}")
 }
 
 /// Where an input named `name` appears in the zone, and whether the name had to be shortened.
@@ -206,6 +223,21 @@ mod tests {
         assert_eq!(reduce.stdout(), format!("{area}/reduce.2.{task}"));
         let after = TaskNames::new(&area, 3, task, Some(&reduce.stdout()), None);
         assert_eq!(after.stdout(), format!("{area}/reduce.2.{task}.3.{task}"));
+    }
+
+    #[test]
+    fn core_files_are_called_after_their_program_whatever_it_calls_itself() {
+        let task = TaskId::random();
+        for (program, name) in [
+            ("node", "node"),
+            ("", "unknown"),
+            ("../../x y\n", ".._.._x_y_"),
+            ("sixteen-letters!and more", "sixteen-letters_"),
+            ("\u{fc}ber", "_ber"),
+        ] {
+            let expected = format!("/u/jobs/j/stor/cores/2/core.{name}.{task}");
+            assert_eq!(core("/u/jobs/j/stor", 2, program, task), expected);
+        }
     }
 
     #[test]

@@ -132,6 +132,9 @@ pub(crate) struct TaskError {
     /// Name of the stored standard error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stderr: Option<String>,
+    /// Name of the stored core file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) core: Option<String>,
 }
 
 /// The closed set of marlin.md section 8.1, as far as this implementation raises them.
@@ -163,6 +166,7 @@ impl TaskError {
             code,
             message: message.into(),
             stderr: None,
+            core: None,
         }
     }
 
@@ -191,6 +195,7 @@ impl Failure {
             ("input", &self.input),
             ("p0input", &self.origin),
             ("stderr", &self.error.stderr),
+            ("core", &self.error.core),
         ];
         for (field, value) in names {
             if let Some(value) = value {
@@ -360,6 +365,25 @@ mod tests {
     fn segments_keep_their_golden_bytes() {
         assert_eq!(String::from_utf8(sample().encode()).unwrap(), GOLDEN);
         assert_eq!(Segment::decode(GOLDEN.as_bytes()).unwrap(), sample());
+    }
+
+    /// Written since core files are stored; without them an error keeps the bytes it always had.
+    #[test]
+    fn an_error_with_a_core_keeps_its_golden_bytes() {
+        const WITH_CORE: &str =
+            r#"{"code":"UserTaskError","message":"m","stderr":"/e","core":"/c"}"#;
+        let mut error = TaskError::new(ErrorCode::UserTask, "m");
+        (error.stderr, error.core) = (Some("/e".to_owned()), Some("/c".to_owned()));
+        assert_eq!(serde_json::to_string(&error).unwrap(), WITH_CORE);
+        let failure = Failure {
+            phase: 0,
+            error: serde_json::from_str(WITH_CORE).unwrap(),
+            input: None,
+            origin: None,
+            task: None,
+        };
+        assert_eq!(failure.error, error);
+        assert_eq!(failure.to_json()["core"], "/c");
     }
 
     #[test]

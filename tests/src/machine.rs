@@ -54,6 +54,28 @@ fn parent_of(pid: u32) -> Option<u32> {
         .ok()
 }
 
+/// The pid 1, as the machine knows it, of the zone of a store in which a process with this argument runs.
+#[must_use]
+pub fn zone_init(store: u32, argument: &str) -> Option<u32> {
+    let has_it = |pid: &u32| {
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words
+            .split(|byte| *byte == 0)
+            .any(|word| word == argument.as_bytes())
+    };
+    let mut pid = process_tree(store).into_iter().find(has_it)?;
+    // A process has an id in each of its namespaces, the innermost last.
+    let is_first = |pid| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        ids.and_then(|ids| ids.split_whitespace().nth_back(0)) == Some("1")
+    };
+    while !is_first(pid) {
+        pid = parent_of(pid).filter(|parent| *parent > 1)?;
+    }
+    Some(pid)
+}
+
 /// Resident memory of one process, in bytes; 0 when it is gone.
 #[must_use]
 pub fn resident_bytes(pid: u32) -> u64 {

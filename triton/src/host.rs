@@ -178,7 +178,7 @@ impl Host {
         };
         let charged = Slop::default();
         let zone = Empty { slot, live, origin };
-        let mut lease = Lease::new(Arc::clone(&self.pool), zone, &spec, charged)?;
+        let mut lease = Lease::new(Arc::clone(&self.pool), zone, &spec, charged).await?;
         let null = || {
             File::options()
                 .read(true)
@@ -251,7 +251,7 @@ impl Zones for Host {
             slop: self.pool.charge(&spec)?,
         };
         let zone = self.pool.acquire(Make { disk_bytes, origin }).await?;
-        let lease = Lease::new(Arc::clone(&self.pool), zone, &spec, charge.hand_over())?;
+        let lease = Lease::new(Arc::clone(&self.pool), zone, &spec, charge.hand_over()).await?;
         Ok(Box::new(lease))
     }
 

@@ -12,6 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use seccompiler::BpfProgram;
 
+use crate::meminfo::Meminfo;
 use crate::root::{self, Parts};
 use crate::sys::mount;
 use crate::sys::process::{self, SingleThreaded};
@@ -76,6 +77,7 @@ fn live(
         root,
         listeners,
         mut inputs,
+        mut meminfo,
     } = made;
     let mut descriptors = vec![root.as_fd()];
     descriptors.extend(listeners.iter().map(AsFd::as_fd));
@@ -88,6 +90,7 @@ fn live(
         seccomp: seccomp.clone(),
         data_bytes: request.data_bytes,
         processes: request.processes,
+        core_bytes: request.core_bytes,
     };
     let mut armed: Option<Armed> = None;
     loop {
@@ -104,6 +107,14 @@ fn live(
                 let answer = match inputs.show(&path, what, descriptors) {
                     Ok(()) => FromInit::Shown,
                     Err(failure) => FromInit::Failed(failure),
+                };
+                wire::send(&control, &answer, &[]).map_err(drop)?;
+                armed = Some(ready);
+            }
+            Ok(Some((ToInit::Memory { bytes }, _))) => {
+                let answer = match meminfo.as_mut().map(|file| file.tell(bytes)) {
+                    None | Some(Ok(())) => FromInit::Shown,
+                    Some(Err(failure)) => FromInit::Failed(failure),
                 };
                 wire::send(&control, &answer, &[]).map_err(drop)?;
                 armed = Some(ready);
@@ -127,6 +138,8 @@ struct Made {
     root: OwnedFd,
     listeners: Vec<OwnedFd>,
     inputs: Inputs,
+    /// `None` in the bare flavour, where `/proc` is the machine's.
+    meminfo: Option<Meminfo>,
 }
 
 /// Builds the zone around this process.
@@ -161,8 +174,10 @@ fn make(
         user_namespace: user_namespace.map(AsFd::as_fd),
         uid_base: request.uid_base,
         shm_bytes: request.shm_bytes,
+        memory_bytes: request.memory_bytes,
+        core_directory: request.core_directory.as_deref(),
     };
-    let inputs = root::build(&parts)?;
+    let (inputs, meminfo) = root::build(&parts)?;
     // Refused without CAP_SYS_RESOURCE, which containers lack. Tasks at +500 are still chosen first.
     match std::fs::write("/proc/self/oom_score_adj", "-1000") {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
@@ -183,6 +198,7 @@ fn make(
             open_to_all: None,
             shown: None,
         },
+        meminfo: Some(meminfo),
     })
 }
 
@@ -207,6 +223,7 @@ fn make_bare(request: &Provision) -> Result<Made, Failure> {
             open_to_all: Some(inputs),
             shown: None,
         },
+        meminfo: None,
     })
 }
 

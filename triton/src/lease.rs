@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use libmanta::triton::{Command, Exit, ExitStatus, Zone, ZoneError, ZoneSpec};
+use libmanta::triton::{Command, CoreFile, Exit, ExitStatus, Zone, ZoneError, ZoneSpec};
 use rustix::fs::{AtFlags, Gid, MemfdFlags, Mode, OFlags, ResolveFlags, Uid};
 
+use crate::core_files::Pattern;
 use crate::live::{Live, unexpected};
 use crate::origin::Origin;
 use crate::pool::{Empty, Pool, Slop};
@@ -42,7 +43,7 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// Takes over `zone` and gives it the memory of `spec`.
-    pub(crate) fn new(
+    pub(crate) async fn new(
         pool: Arc<Pool>,
         zone: Empty,
         spec: &ZoneSpec,
@@ -58,12 +59,17 @@ impl Lease {
             origin,
             charged,
         };
-        if spec.memory_bytes != lease.pool.plant.memory_bytes
-            && let Some(cgroup) = lease.slot.as_ref().and_then(|slot| slot.cgroup.as_ref())
-        {
-            cgroup
-                .set_memory(spec.memory_bytes)
-                .map_err(during("set the memory limit"))?;
+        if spec.memory_bytes != lease.pool.plant.memory_bytes {
+            if let Some(cgroup) = lease.slot.as_ref().and_then(|slot| slot.cgroup.as_ref()) {
+                cgroup
+                    .set_memory(spec.memory_bytes)
+                    .map_err(during("set the memory limit"))?;
+            }
+            let bytes = spec.memory_bytes;
+            match lease.call(&ToInit::Memory { bytes }, &[]).await? {
+                FromInit::Shown => {}
+                other => return Err(during("tell the memory limit")(unexpected(other))),
+            }
         }
         Ok(lease)
     }
@@ -264,6 +270,18 @@ impl Zone for Lease {
             exit.peak_memory_bytes = cgroup.peak_bytes().unwrap_or(exit.peak_memory_bytes);
         }
         Ok(exit)
+    }
+
+    async fn core_file(&mut self) -> Result<Option<CoreFile>, ZoneError> {
+        let Some(pattern) = Pattern::of_machine().filter(|_| self.live.flavour == Flavour::Full)
+        else {
+            return Ok(None);
+        };
+        let (root, _) = self.live.parts().map_err(gone)?;
+        let base = self.slot()?.uid_base;
+        let owners = base..base + crate::uids::RANGE;
+        let found = tokio::task::spawn_blocking(move || pattern.find(&root, &owners)).await;
+        found.map_err(|error| during("look for a core file")(io::Error::other(error)))
     }
 
     fn disk_available_bytes(&self) -> u64 {

@@ -20,6 +20,7 @@ pub mod zygote;
 
 mod cgroup;
 mod config;
+mod core_files;
 mod cores;
 mod descendants;
 mod host;
@@ -28,6 +29,7 @@ mod init;
 mod lease;
 mod library;
 mod live;
+mod meminfo;
 mod network;
 mod nursery;
 mod origin;

@@ -5,9 +5,11 @@
 //! so that nothing of it has a path any more. It costs 60 us in the background.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 
+use crate::meminfo::Meminfo;
 use crate::sys::mount::{self, NODEV, NOEXEC, NOSUID, RDONLY};
 use crate::wire::{During as _, Failure, Flavour, Image, Tree};
 
@@ -104,11 +106,14 @@ pub(crate) struct Parts<'a> {
     pub(crate) user_namespace: Option<BorrowedFd<'a>>,
     pub(crate) uid_base: u32,
     pub(crate) shm_bytes: u64,
+    pub(crate) memory_bytes: u64,
+    /// A directory of the machine's choice, for everybody to write to.
+    pub(crate) core_directory: Option<&'a Path>,
 }
 
 /// Builds the tree and makes it the root of this mount namespace. Returns the directory in which inputs are
-/// shown at `/manta`, as zone init may write to it.
-pub(crate) fn build(parts: &Parts<'_>) -> Result<OwnedFd, Failure> {
+/// shown at `/manta`, and `/proc/meminfo`, as zone init may write to them.
+pub(crate) fn build(parts: &Parts<'_>) -> Result<(OwnedFd, Meminfo), Failure> {
     if let Some(scratch) = parts.scratch {
         mount::attach(scratch, SCRATCH).during("attach the scratch")?;
     }
@@ -122,10 +127,25 @@ pub(crate) fn build(parts: &Parts<'_>) -> Result<OwnedFd, Failure> {
             ..failure
         })?;
     }
+    if let Some(directory) = parts.core_directory {
+        let directory = Path::new(ROOT).join(directory);
+        // Where it cannot be made there will be no core files, and nothing worse.
+        if !directory.exists() && std::fs::create_dir_all(&directory).is_ok() {
+            let open_to_all = Mode::from_raw_mode(0o1777);
+            rustix::fs::chmod(&directory, open_to_all).during("open a directory to all")?;
+        }
+    }
     let inputs = attach_special(parts)?;
+    // In the full flavour not on the zone's disk: the table of mounts would tell of its device.
+    let directory = match parts.image.flavour {
+        Flavour::Full => format!("{ROOT}/manta"),
+        Flavour::Plain | Flavour::Bare => SCRATCH.to_owned(),
+    };
+    let target = format!("{ROOT}/proc/meminfo");
+    let meminfo = Meminfo::attach(&directory, &target, parts.memory_bytes)?;
     rustix::process::chdir(ROOT).during("go to the new root")?;
     mount::pivot_here().during("change the root")?;
-    Ok(inputs)
+    Ok((inputs, meminfo))
 }
 
 fn attach_tree(parts: &Parts<'_>, index: usize, spec: &Tree, at: &str) -> Result<(), Failure> {

@@ -105,8 +105,10 @@ impl Maker {
     fn make(&self, bytes: u64, must_fit: bool) -> io::Result<Scratch> {
         let handle = match self {
             Self::Loop(images, ledger) => {
-                let promise = ledger.promise(bytes, must_fit)?;
-                let handle = Arc::new(images.make(bytes)?);
+                // What is promised is what can be written: inodes and their like come on top.
+                let image = (bytes + bytes / 64) & !0xfff;
+                let promise = ledger.promise(image, must_fit)?;
+                let handle = Arc::new(images.make(image)?);
                 promise.keep(&handle);
                 return Ok(Scratch {
                     handle,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
 
 use crate::cgroup::SlotCgroup;
+use crate::core_files::{self, Pattern};
 use crate::live::{Live, Making};
 use crate::network::{self, Network};
 use crate::nursery::Nursery;
@@ -70,6 +71,8 @@ impl Slot {
             descriptors.extend(cgroup.join_files()?);
         }
         let scratch = plant.pool.take(disk_bytes).await?;
+        // Asked anew for each zone, since the machine's administrator may change it at any time.
+        let cores = Pattern::of_machine().filter(|_| plant.flavour == Flavour::Full);
         let provision = Provision {
             hostname: self.name.clone(),
             uid_base: self.uid_base,
@@ -78,6 +81,9 @@ impl Slot {
             scratch: scratch.directory(),
             data_bytes: plant.rlimits.then_some(plant.memory_bytes),
             processes: plant.rlimits.then_some(plant.processes.into()),
+            core_bytes: cores.as_ref().map_or(0, |_| core_files::BYTES_MAX),
+            core_directory: cores.and_then(Pattern::into_directory),
+            memory_bytes: plant.memory_bytes,
         };
         let making = Making {
             provision,

@@ -27,6 +27,7 @@ pub(crate) struct Confinement {
     pub(crate) seccomp: BpfProgram,
     pub(crate) data_bytes: Option<u64>,
     pub(crate) processes: Option<u64>,
+    pub(crate) core_bytes: u64,
 }
 
 /// A task that waits.
@@ -122,7 +123,7 @@ fn confine(confinement: &Confinement) -> Result<(), Failure> {
     rustix::process::chdir("/").during("go to /")
 }
 
-/// Source of the values: zones.md section 9. No core files: they are not stored.
+/// Source of the values: zones.md section 9.
 fn set_limits(confinement: &Confinement) -> Result<(), Failure> {
     let set = |resource, soft: u64, hard: u64| {
         // A limit of the host's own process below ours is kept: it cannot be raised without privilege.
@@ -135,7 +136,8 @@ fn set_limits(confinement: &Confinement) -> Result<(), Failure> {
         };
         rustix::process::setrlimit(resource, limit)
     };
-    set(Resource::Core, 0, 0).during("limit core files")?;
+    let core = confinement.core_bytes;
+    set(Resource::Core, core, core).during("limit core files")?;
     set(Resource::Nofile, 4096, 65_536).during("limit descriptors")?;
     set(Resource::Memlock, 64 * 1024, 64 * 1024).during("limit locked memory")?;
     set(Resource::Msgqueue, 819_200, 819_200).during("limit message queues")?;

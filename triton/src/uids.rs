@@ -15,7 +15,7 @@ use crate::sys::process::lock_byte;
 /// Far above what `useradd` and directory services hand out.
 const FIRST: u32 = 1_000_000_000;
 /// Ids of one zone: 0 to 65,535 inside.
-const RANGE: u32 = 65_536;
+pub(crate) const RANGE: u32 = 65_536;
 /// Ranges of a block: the most slots a host may have.
 pub(crate) const SLOTS_MAX: usize = 128;
 /// Blocks below 2^31, where some programs still read ids as signed.

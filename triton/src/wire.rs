@@ -89,6 +89,12 @@ pub(crate) struct Provision {
     pub(crate) data_bytes: Option<u64>,
     /// Plain flavour: limit of processes.
     pub(crate) processes: Option<u64>,
+    /// Limit of core files; 0 where none could be collected.
+    pub(crate) core_bytes: u64,
+    /// Where they will be written, relative to the root, if that is known.
+    pub(crate) core_directory: Option<PathBuf>,
+    /// What `/proc/meminfo` tells.
+    pub(crate) memory_bytes: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -144,6 +150,8 @@ impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
 pub(crate) enum ToInit {
     /// Shows one input, instead of the one before. `path` is relative to `/manta`. Answer: `Shown`.
     Show { path: String, what: Input },
+    /// The zone may use that much memory from now on, and tells so. Answer: `Shown`.
+    Memory { bytes: u64 },
     /// Descriptors: a file with a [`Start`], stdin, stdout, stderr. Answer: `Exited` or `NotStarted`.
     Run,
 }

@@ -51,6 +51,60 @@ async fn a_command_gets_its_environment_and_its_input() {
     site.end().await;
 }
 
+#[tokio::test]
+async fn a_core_file_is_found_where_the_machine_puts_it() {
+    let site = Site::new(1).await;
+    let mut zone = site.zone().await;
+    // The pattern is the machine's, and stays as it is.
+    let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+    let in_zones = !pattern.trim().is_empty() && !pattern.starts_with(['|', '@']);
+    let elsewhere = "cp /bin/bash /var/tmp/dying; mkdir -p /srv/a/b; cd /srv/a/b; \
+                     /var/tmp/dying -c 'kill -ABRT $$'; true";
+    let outcome = sh(&mut *zone, elsewhere).await;
+    assert!(outcome.exit.core_dumped, "{outcome:?}");
+    let found = zone.core_file().await.unwrap();
+    assert_eq!(found.is_some(), in_zones, "{pattern}: {found:?}");
+    if let Some(found) = found {
+        assert_eq!(found.program, "dying");
+        let mut magic = [0; 4];
+        std::os::unix::fs::FileExt::read_exact_at(&found.file, &mut magic, 0).unwrap();
+        assert_eq!(&magic, b"\x7fELF");
+    }
+    drop(zone);
+    // Nothing of it is seen by the next one, nor anything like it.
+    let mut zone = site.zone().await;
+    let forged = "for name in core core.1 core.bash.1; do \
+                  ln -s /etc/passwd /$name; echo forged > /tmp/$name; done";
+    assert_eq!(sh(&mut *zone, forged).await.code(), Some(0));
+    assert!(zone.core_file().await.unwrap().is_none());
+    drop(zone);
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_zone_sees_the_memory_it_may_use_and_cannot_change_that() {
+    let site = Site::new(1).await;
+    let total = "read -r _ kib _ < /proc/meminfo; echo $((kib / 1024))";
+    for mebibytes in [256, 512, 128, 256] {
+        let memory_bytes = mebibytes * MIB;
+        let spec = libmanta::triton::ZoneSpec {
+            memory_bytes,
+            ..SPEC
+        };
+        let mut zone = site.host.acquire(spec).await.unwrap();
+        says(&mut *zone, total, &mebibytes.to_string()).await;
+        let change = "echo MemTotal: 1 kB > /proc/meminfo || rm -f /proc/meminfo || \
+                      mv /proc/meminfo /tmp || chmod 777 /proc/meminfo";
+        let outcome = sh(&mut *zone, change).await;
+        assert_ne!(outcome.code(), Some(0), "{outcome:?}");
+        let lines = "ls -A /manta | wc -l; grep -c ' kB$' /proc/meminfo";
+        says(&mut *zone, lines, "0\n10").await;
+        drop(zone);
+        site.all_ready().await;
+    }
+    site.end().await;
+}
+
 /// Prints the figures of zones.md section 2; asserts only what must not be missed by far.
 #[tokio::test]
 async fn figures() {

@@ -116,6 +116,13 @@ pub(crate) async fn execute(
     };
     let takings = desk.close().await;
     let init = run.purpose == Purpose::Init;
+    let core = match &ran {
+        Ran::Exited(exit) if exit.core_dumped => zone.core_file().await.unwrap_or_else(|error| {
+            tracing::debug!(zone = zone.name(), %error, "core file not found");
+            None
+        }),
+        _ => None,
+    };
     let end = match &ran {
         Ran::Exited(exit) => Some(CommandEnd::new(*exit, init)),
         Ran::Decided(_) | Ran::Starved(_) | Ran::Lost(_) => None,
@@ -141,6 +148,7 @@ pub(crate) async fn execute(
         takings,
         stdout,
         stderr,
+        core,
         end,
         error,
         decided,

@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use libmanta::triton::CoreFile;
 use tokio_util::io::ReaderStream;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -20,6 +21,7 @@ use crate::agent::desk::Takings;
 use crate::context::JobContext;
 use crate::error::chain;
 use crate::front_door::{Body, FrontDoor, FrontDoorError, full};
+use crate::names;
 use crate::record::{ErrorCode, Output, TaskError};
 use crate::run::CommandEnd;
 use crate::supervisor::event::Outcome;
@@ -37,6 +39,7 @@ pub(crate) struct Remains {
     pub(crate) takings: Takings,
     pub(crate) stdout: File,
     pub(crate) stderr: File,
+    pub(crate) core: Option<CoreFile>,
     /// How the command ended, if it did so by itself.
     pub(crate) end: Option<CommandEnd>,
     /// Why the command failed, if it did.
@@ -53,6 +56,7 @@ pub(crate) async fn store(front_door: &FrontDoor, task: &TaskSpec, remains: Rema
         mut takings,
         stdout,
         stderr,
+        core,
         end: _,
         error,
         decided,
@@ -69,6 +73,13 @@ pub(crate) async fn store(front_door: &FrontDoor, task: &TaskSpec, remains: Rema
         match store_file(front_door, job, &name, stderr).await {
             Ok(()) => error.stderr = Some(name),
             Err(cause) => warn(task, &cause),
+        }
+        if let Some(CoreFile { file, program }) = core {
+            let name = names::core(&job.area, task.phase, &program, task.id);
+            match store_file(front_door, job, &name, file).await {
+                Ok(()) => error.core = Some(name),
+                Err(cause) => warn(task, &cause),
+            }
         }
         // Stored for the user to look at, but no output. Source: marlin.md section 4 (rule 3).
         if !takings.streamed

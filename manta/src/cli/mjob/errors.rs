@@ -21,6 +21,8 @@ pub(super) struct JobError {
     pub(super) message: String,
     /// Name of what the task wrote to its stderr.
     pub(super) stderr: Option<String>,
+    /// Name of the core file of a process that died.
+    pub(super) core: Option<String>,
 }
 
 /// Fails if the job has errors, and says which on stderr, below how many there were.
@@ -72,6 +74,7 @@ fn text(error: &JobError) -> String {
         code,
         message,
         stderr,
+        core,
     } = error;
     let mut text = format!(
         "  {}: {}: {}",
@@ -79,8 +82,10 @@ fn text(error: &JobError) -> String {
         printable(code),
         printable(message)
     );
-    if let Some(name) = stderr {
-        text.push_str(&format!("\n    stderr: {}", printable(name)));
+    for (kind, name) in [("stderr", stderr), ("core", core)] {
+        if let Some(name) = name {
+            text.push_str(&format!("\n    {kind}: {}", printable(name)));
+        }
     }
     text
 }
@@ -98,12 +103,13 @@ mod tests {
     #[test]
     fn an_error_says_what_why_and_where() {
         let line = r#"{"phase":"0","what":"phase 0: input \"/u/stor/x\u001b[2J\"","code":"UserTaskError",
-            "message":"user command exited with code 7","stderr":"/u/jobs/j/stor/u/stor/x.0.err.t"}"#;
+            "message":"user command exited with code 7","stderr":"/u/jobs/j/stor/u/stor/x.0.err.t","core":"/u/jobs/j/stor/cores/0/core.cat.t"}"#;
         let error: JobError = serde_json::from_str(line).unwrap();
         assert_eq!(
             text(&error),
             "  phase 0: input \"/u/stor/x\\u{1b}[2J\": UserTaskError: user command exited with code 7\n    \
-             stderr: /u/jobs/j/stor/u/stor/x.0.err.t"
+             stderr: /u/jobs/j/stor/u/stor/x.0.err.t\n    \
+             core: /u/jobs/j/stor/cores/0/core.cat.t"
         );
         let bare: JobError =
             serde_json::from_str(r#"{"what":"phase 1: reduce","code":"X"}"#).unwrap();

@@ -48,6 +48,7 @@ pub(super) struct Task {
     code: Option<String>,
     message: String,
     stderr: Option<String>,
+    core: Option<String>,
     repeat: String,
 }
 
@@ -171,8 +172,10 @@ impl Task {
         if let Some(code) = &self.code {
             remarks.push(format!("{}: {}", printable(code), printable(&self.message)));
         }
-        if let Some(name) = &self.stderr {
-            remarks.push(format!("stderr: {}", printable(name)));
+        for (what, name) in [("stderr", &self.stderr), ("core", &self.core)] {
+            if let Some(name) = name {
+                remarks.push(format!("{what}: {}", printable(name)));
+            }
         }
         if (long || self.state == "failed") && !self.repeat.is_empty() {
             // A script may have lines, which the shell wants as they are.

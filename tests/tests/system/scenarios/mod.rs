@@ -11,8 +11,10 @@ mod front_door;
 mod init;
 mod main_suite;
 mod names;
+mod resources;
 mod sizes;
 mod upstream;
+mod zone_deaths;
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -45,6 +47,8 @@ pub(crate) struct Scenario {
     left: Vec<String>,
     /// Done between the end of the input and the end of the job.
     meanwhile: Option<Meanwhile>,
+    /// Attempts that are lost and made again.
+    retries: u64,
     patience: Duration,
 }
 
@@ -73,6 +77,7 @@ impl Scenario {
             some_fail: None,
             left: Vec::new(),
             meanwhile: None,
+            retries: 0,
             patience: PATIENCE,
         }
     }
@@ -156,6 +161,11 @@ impl Scenario {
         self
     }
 
+    pub(crate) fn retries(mut self, count: u64) -> Self {
+        self.retries = count;
+        self
+    }
+
     pub(crate) fn within(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
@@ -220,7 +230,7 @@ impl Stage {
         Ok(())
     }
 
-    pub(crate) fn play(&self, scenario: Scenario) -> Result<()> {
+    pub(crate) fn play(&self, scenario: Scenario) -> Result<Finished> {
         let mut client = self.store.client()?;
         let phases = self.prepare(&scenario)?;
         let job = Job::create(&mut client, &self.store, &phases)?;
@@ -247,7 +257,7 @@ impl Stage {
     }
 
     /// Feeds a job that was created, and waits for it.
-    fn perform(&self, scenario: Scenario, client: &mut Client, job: &Job) -> Result<()> {
+    fn perform(&self, scenario: Scenario, client: &mut Client, job: &Job) -> Result<Finished> {
         let inputs: Vec<String> = scenario.inputs.iter().map(|name| self.name(name)).collect();
         if !inputs.is_empty() {
             job.add(client, &inputs)?;
@@ -258,7 +268,8 @@ impl Stage {
         }
         let done = job.wait(client, scenario.patience)?;
         self.check(client, &scenario, &inputs, job, &done)
-            .with_context(|| format!("{done:?}"))
+            .with_context(|| format!("{done:?}"))?;
+        Ok(done)
     }
 
     fn check(
@@ -335,7 +346,7 @@ impl Stage {
             return Ok(());
         }
         ensure!(
-            stats["tasks"] == stats["tasksDone"] && stats["retries"] == 0,
+            stats["tasks"] == stats["tasksDone"] && stats["retries"] == scenario.retries,
             "{stats}"
         );
         // 8: nothing is left but what belongs there.
