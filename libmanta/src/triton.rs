@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -101,6 +102,32 @@ pub trait Zone: Send {
 
     /// Free bytes on the zone's disk.
     fn disk_available_bytes(&self) -> u64;
+
+    /// To be read also while a command runs. Of no use once the zone was dropped: others use its place then.
+    fn meter(&self) -> Arc<dyn Meter>;
+}
+
+/// What a zone uses.
+pub trait Meter: Send + Sync + fmt::Debug {
+    /// As it is now. What this machine cannot tell is 0. Takes some file reads, and never blocks for long.
+    fn read(&self) -> Reading;
+}
+
+/// A look at the meters of a zone. All but the memory only grows, and began at any number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    pub cpu_user: Duration,
+    pub cpu_system: Duration,
+    /// Processes that were killed for want of memory.
+    pub oom_kills: u64,
+    /// In use, the kernel's buffers for the zone included.
+    pub memory_bytes: u64,
+    /// The most that was in use at once since the last command began.
+    pub memory_peak_bytes: u64,
+    /// Of its disk and of inputs, by commands that have ended, beyond what was in memory already.
+    pub read_bytes: u64,
+    /// By commands that have ended, whether or not it has reached the disk.
+    pub written_bytes: u64,
 }
 
 impl fmt::Debug for dyn Zone {

@@ -1,7 +1,7 @@
 //! Logs: to stderr, for people when it is a terminal, as JSON lines otherwise. The filter comes from
 //! `MANTA_LOG` (syntax of `tracing_subscriber::EnvFilter`).
 //!
-//! Audit records (target `audit`) are JSON documents already, and are written as they are.
+//! Audit records (target `audit`, or below it) are JSON documents already, and are written as they are.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -45,7 +45,8 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        if event.metadata().target() != "audit" {
+        let target = event.metadata().target();
+        if target != "audit" && !target.starts_with("audit::") {
             return self.0.format_event(ctx, writer, event);
         }
         let mut message = Message(String::new());

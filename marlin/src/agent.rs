@@ -10,11 +10,13 @@ pub(crate) mod desk;
 pub(crate) mod environment;
 pub(crate) mod group;
 pub(crate) mod local;
+pub(crate) mod meter;
 pub(crate) mod outputs;
 pub(crate) mod proxy;
 pub(crate) mod reduce;
 pub(crate) mod schedule;
 pub(crate) mod stream;
+pub(crate) mod traffic;
 pub(crate) mod tunnel;
 pub(crate) mod verdict;
 
@@ -32,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::agent::group::Group;
+use crate::agent::meter::Auditor;
 use crate::agent::schedule::{Effect, GroupKey, GroupView, Limits, Schedule, StreamId};
 use crate::agent::stream::{End, Stream};
 use crate::config::Config;
@@ -128,6 +131,7 @@ pub(crate) struct Parts {
     pub(crate) sharks: Arc<[Arc<dyn Shark>]>,
     pub(crate) front_door: FrontDoor,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) auditor: Arc<Auditor>,
 }
 
 pub(crate) enum Message {
@@ -154,6 +158,7 @@ impl Agent {
     /// Starts the owner task in `tasks`. It ends when `shutdown` is cancelled and every zone was given back.
     pub(crate) fn start(parts: Parts, tasks: &TaskTracker, shutdown: CancellationToken) -> Self {
         let (mailbox, messages) = mpsc::channel(MAILBOX);
+        parts.auditor.agent_starts();
         let owner = Owner {
             schedule: Schedule::new(limits(&parts)),
             parts,
@@ -284,6 +289,7 @@ impl Owner {
         self.groups.clear();
         self.schedule = Schedule::new(limits(&self.parts));
         self.generation = shutdown.child_token();
+        self.parts.auditor.agent_starts();
     }
 
     fn take(&mut self, message: Message) {

@@ -33,6 +33,9 @@ pub struct Config {
     /// lies between two of its tasks that are killed and tried again. Source: marlin.md section 6.6.
     pub hog_grace: Duration,
     pub hog_kill: Duration,
+    /// Between records of what a task uses while it runs. Of jobs with `frequentCheckpoint` they come every 5 s.
+    /// Source: marlin.md section 16.
+    pub checkpoint: Duration,
     /// Shares of accounts, by login, in relation to each other; 1 for whoever is not named.
     pub weights: HashMap<String, NonZeroU32>,
     /// How long the records of an archived job stay. Source: marlin.md section 14 (5).
@@ -63,6 +66,7 @@ impl Config {
             zone_idle: Duration::from_secs(2),
             hog_grace: Duration::from_secs(300),
             hog_kill: Duration::from_secs(15),
+            checkpoint: Duration::from_secs(300),
             weights: HashMap::new(),
             linger: Duration::from_secs(86_400),
             scratch_dir,

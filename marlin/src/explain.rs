@@ -7,9 +7,10 @@ use libmanta::marlin::{JobDefinition, Phase, PhaseKind};
 use libmanta::{JobId, Timestamp};
 use serde_json::{Value, json};
 
+use crate::agent::group::{DISK_GIB, MEMORY_MIB};
 use crate::names;
 use crate::record::{Commit, Entry, Failure, JobRecord, Work};
-use crate::run::CommandEnd;
+use crate::run::{CommandEnd, Resources};
 use crate::task_id::task_id;
 
 /// Whose tasks they are.
@@ -87,6 +88,12 @@ impl Explained {
             if let Some(end) = &run.end {
                 set_end(&mut task, end);
             }
+            if let Some(used) = &run.used {
+                set_used(&mut task, used);
+            }
+            if let Some(phase) = self.definition.phases.get(commit.phase) {
+                task["gbSeconds"] = gb_seconds(phase, run.run_ms).into();
+            }
         }
         set_failure(&mut task, failure);
         self.set_repeat(&mut task, commit.phase, input);
@@ -140,6 +147,29 @@ fn set_end(task: &mut Value, end: &CommandEnd) {
         }
     }
 }
+
+fn set_used(task: &mut Value, used: &Resources) {
+    // More than that of the command that ended last: there may have been an `init` before.
+    task["cpuMs"] = used.cpu_ms.into();
+    task["readBytes"] = used.read_bytes.into();
+    task["writtenBytes"] = used.written_bytes.into();
+    task["receivedBytes"] = used.received_bytes.into();
+    task["sentBytes"] = used.sent_bytes.into();
+}
+
+/// What an account would be charged for: gigabytes by seconds. Memory and disk come in pairs, and who wants more of
+/// one pays for the pair that has it. Source: marlin.md section 16.
+fn gb_seconds(phase: &Phase, millis: u64) -> f64 {
+    let memory_gb = phase.memory.unwrap_or(MEMORY_MIB).div_ceil(1024);
+    let disk_gb = phase.disk.unwrap_or(DISK_GIB);
+    let covers = |gb: &u32| memory_gb <= *gb && disk_gb <= 32 * gb;
+    let most = LARGEST_GB;
+    let billed = [1, 2, 4, 8, 16].into_iter().find(covers).unwrap_or(most);
+    (u64::from(billed) * millis) as f64 / 1000.0
+}
+
+/// The last of the pairs.
+const LARGEST_GB: u32 = 32;
 
 fn set_failure(task: &mut Value, failure: Option<&Failure>) {
     if let Some(Failure { error, .. }) = failure {
@@ -248,6 +278,13 @@ mod tests {
                     out_of_memory: true,
                     init: false,
                 }),
+                used: Some(Resources {
+                    cpu_ms: 8,
+                    read_bytes: 9,
+                    written_bytes: 10,
+                    received_bytes: 11,
+                    sent_bytes: 12,
+                }),
                 input: Some("/u/stor/a".to_owned()),
                 origin: None,
             })),
@@ -259,10 +296,31 @@ mod tests {
             "timeQueued": "1970-01-01T00:00:01.000Z", "timeStarted": "1970-01-01T00:00:01.200Z",
             "timeEnded": "1970-01-01T00:00:04.200Z", "timeCommitted": "1970-01-01T00:00:10.000Z",
             "waitMs": 200, "runMs": 3000, "commitMs": 5800,
-            "exitCode": 0, "cpuMs": 5, "peakMemoryBytes": 6, "outOfMemory": true,
+            "exitCode": 0, "cpuMs": 8, "peakMemoryBytes": 6, "outOfMemory": true,
+            "readBytes": 9, "writtenBytes": 10, "receivedBytes": 11, "sentBytes": 12,
+            "gbSeconds": 3.0,
             "repeat": "mlogin -c 'exec < \"$MANTA_INPUT_FILE\"; wc' /u/stor/a",
         });
         assert_eq!(document(&job, commit), expected);
+    }
+
+    #[test]
+    fn gigabytes_come_in_pairs_of_memory_and_disk() {
+        let of = |memory, disk| {
+            let mut phase = Phase::new(PhaseKind::Map, "wc");
+            (phase.memory, phase.disk) = (memory, disk);
+            gb_seconds(&phase, 2500)
+        };
+        for (memory, disk, gb) in [
+            (None, None, 1.0),
+            (Some(128), Some(32), 1.0),
+            (Some(1025), None, 2.0),
+            (None, Some(33), 2.0),
+            (Some(8192), Some(512), 16.0),
+            (Some(8192), Some(1024), 32.0),
+        ] {
+            assert_eq!(of(memory, disk), 2.5 * gb, "{memory:?} {disk:?}");
+        }
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub(crate) struct Run {
     /// `None` when the command did not run, or not to an end of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) end: Option<CommandEnd>,
+    /// What the whole attempt used, `init` included. Not known of those from before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) used: Option<Resources>,
     /// What it worked on, unless its failure says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) input: Option<String>,
@@ -48,6 +51,25 @@ pub(crate) struct CommandEnd {
     /// It was the `init` of the phase.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) init: bool,
+}
+
+/// What an attempt used of its zone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Resources {
+    pub(crate) cpu_ms: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) read_bytes: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) written_bytes: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) received_bytes: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) sent_bytes: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl CommandEnd {
@@ -90,6 +112,7 @@ impl Stopwatch {
             node: Arc::clone(node),
             zone: zone.to_owned(),
             end: None,
+            used: None,
             input: None,
             origin: None,
         });
@@ -97,9 +120,10 @@ impl Stopwatch {
     }
 
     /// `end` is how its command ended, if it did so by itself.
-    pub(crate) fn stop(mut self, end: Option<CommandEnd>) -> Box<Run> {
+    pub(crate) fn stop(mut self, end: Option<CommandEnd>, used: Resources) -> Box<Run> {
         self.run.run_ms = millis(self.since.elapsed());
         self.run.end = end;
+        self.run.used = Some(used);
         self.run
     }
 }
@@ -122,6 +146,7 @@ mod tests {
             node: "n".into(),
             zone: "z1".to_owned(),
             end: None,
+            used: None,
             input: None,
             origin: None,
         };
@@ -146,6 +171,20 @@ mod tests {
         );
         assert_eq!(text(&run), long);
         assert_eq!(serde_json::from_str::<Run>(long).unwrap(), run);
+        run.used = Some(Resources {
+            cpu_ms: 6,
+            read_bytes: 0,
+            written_bytes: 7,
+            received_bytes: 8,
+            sent_bytes: 9,
+        });
+        (run.end, run.input, run.origin) = (None, None, None);
+        let used = concat!(
+            r#"{"queued":1000,"wait_ms":2,"run_ms":3,"node":"n","zone":"z1","#,
+            r#""used":{"cpu_ms":6,"written_bytes":7,"received_bytes":8,"sent_bytes":9}}"#,
+        );
+        assert_eq!(text(&run), used);
+        assert_eq!(serde_json::from_str::<Run>(used).unwrap(), run);
     }
 
     #[test]

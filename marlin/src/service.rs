@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::agent::meter::Auditor;
 use crate::agent::{self, Agent};
 use crate::config::{Config, Deps};
 use crate::context::JobContext;
@@ -79,12 +80,14 @@ pub async fn start(config: Config, deps: Deps) -> Result<Arc<Service>, StartErro
     let engine = match &deps.zones {
         Ok(zones) => {
             let front_door = FrontDoor::new(&config.front_door);
+            let auditor = Auditor::new(&config.node, Arc::clone(&deps.clock), config.checkpoint);
             let parts = agent::Parts {
                 config: Arc::clone(&config),
                 zones: Arc::clone(zones),
                 sharks: deps.sharks.clone().into(),
                 front_door: front_door.clone(),
                 stats: Arc::clone(&stats),
+                auditor: Arc::new(auditor),
             };
             let agent = Agent::start(parts, &tasks, shutdown.clone());
             Some(owner::Parts {

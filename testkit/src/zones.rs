@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use libmanta::triton::{
-    Command, Exit, ExitStatus, Isolation, Zone, ZoneError, ZoneSpec, ZoneStats, Zones,
+    Command, Exit, ExitStatus, Isolation, Meter, Reading, Zone, ZoneError, ZoneSpec, ZoneStats,
+    Zones,
 };
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
@@ -346,6 +347,20 @@ impl Zone for RecordingZone {
 
     fn disk_available_bytes(&self) -> u64 {
         self.shared.lock().disk_available_bytes
+    }
+
+    fn meter(&self) -> Arc<dyn Meter> {
+        Arc::new(NoMeter)
+    }
+}
+
+/// Nothing is measured here.
+#[derive(Debug)]
+struct NoMeter;
+
+impl Meter for NoMeter {
+    fn read(&self) -> Reading {
+        Reading::default()
     }
 }
 

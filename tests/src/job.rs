@@ -31,10 +31,14 @@ impl Job {
 
     /// A job of an account.
     pub fn create_of(client: &mut Client, account: &str, phases: &Value) -> Result<Self> {
-        let body = json!({"name": "test", "phases": phases}).to_string();
+        Self::create_from(client, account, &json!({"name": "test", "phases": phases}))
+    }
+
+    /// A job of an account; `definition` is the body of the request.
+    pub fn create_from(client: &mut Client, account: &str, definition: &Value) -> Result<Self> {
         let request = Request::new("POST", &format!("/{account}/jobs"))
             .header("content-type", "application/json; type=job")
-            .body(body);
+            .body(definition.to_string());
         let created = client.call(&request)?.expect(201)?;
         let location = created
             .header("location")

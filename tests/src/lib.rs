@@ -11,6 +11,7 @@ pub mod job;
 mod large_disk;
 pub mod logs;
 pub mod machine;
+pub mod metering;
 pub mod people;
 pub mod proxy;
 pub mod seed;

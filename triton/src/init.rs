@@ -246,12 +246,18 @@ fn run(flavour: Flavour, task: Armed, descriptors: Vec<OwnedFd>) -> Result<FromI
     let mut ended = Ended {
         status: 0,
         core: false,
-        cpu_us: 0,
+        user_us: 0,
+        system_us: 0,
+        read_bytes: 0,
+        written_bytes: 0,
         max_rss_kib: 0,
     };
     let mut alive = true;
     while let Some(reaped) = process::wait_any().during("wait for the zone's processes")? {
-        ended.cpu_us += reaped.cpu_us;
+        ended.user_us += reaped.user_us;
+        ended.system_us += reaped.system_us;
+        ended.read_bytes += reaped.read_bytes;
+        ended.written_bytes += reaped.written_bytes;
         ended.max_rss_kib = ended.max_rss_kib.max(reaped.max_rss_kib);
         // After the first process has ended the rest die by our own SIGKILL, which is no core signal.
         ended.core |= reaped.is_core();

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use libmanta::triton::{Command, CoreFile, Exit, ExitStatus, Zone, ZoneError, ZoneSpec};
+use libmanta::triton::{Command, CoreFile, Exit, ExitStatus, Meter, Zone, ZoneError, ZoneSpec};
 use rustix::fs::{AtFlags, Gid, MemfdFlags, Mode, OFlags, ResolveFlags, Uid};
 
 use crate::core_files::Pattern;
 use crate::live::{Live, unexpected};
+use crate::meter::{Spent, ZoneMeter};
 use crate::origin::Origin;
 use crate::pool::{Empty, Pool, Slop};
 use crate::scratch;
@@ -39,6 +40,7 @@ pub(crate) struct Lease {
     live: Arc<Live>,
     origin: Arc<Origin>,
     charged: Slop,
+    spent: Arc<Spent>,
 }
 
 impl Lease {
@@ -58,6 +60,7 @@ impl Lease {
             live,
             origin,
             charged,
+            spent: Arc::default(),
         };
         if spec.memory_bytes != lease.pool.plant.memory_bytes {
             if let Some(cgroup) = lease.slot.as_ref().and_then(|slot| slot.cgroup.as_ref()) {
@@ -260,6 +263,7 @@ impl Zone for Lease {
             }
             other => return Err(during("run a command")(unexpected(other))),
         };
+        self.spent.add(&ended);
         let after = self.meters()?;
         let mut exit = exit(ended, wall);
         exit.core_dumped |= after.cores > before.cores;
@@ -289,6 +293,12 @@ impl Zone for Lease {
             .parts()
             .and_then(|(_, scratch)| scratch::available(&scratch))
             .unwrap_or_default()
+    }
+
+    fn meter(&self) -> Arc<dyn Meter> {
+        let cgroup = self.slot.as_ref().and_then(|slot| slot.cgroup.clone());
+        let spent = Arc::clone(&self.spent);
+        Arc::new(ZoneMeter { cgroup, spent })
     }
 }
 
@@ -347,7 +357,7 @@ pub(crate) fn exit(ended: Ended, wall: Duration) -> Exit {
         core_dumped: core || ended.core,
         out_of_memory: false,
         wall,
-        cpu: Duration::from_micros(ended.cpu_us),
+        cpu: Duration::from_micros(ended.user_us + ended.system_us),
         peak_memory_bytes: ended.max_rss_kib * 1024,
     }
 }

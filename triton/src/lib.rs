@@ -30,6 +30,7 @@ mod lease;
 mod library;
 mod live;
 mod meminfo;
+mod meter;
 mod network;
 mod nursery;
 mod origin;

@@ -187,7 +187,10 @@ pub(crate) struct Ended {
     /// As from `wait`.
     pub(crate) status: i32,
     pub(crate) core: bool,
-    pub(crate) cpu_us: u64,
+    pub(crate) user_us: u64,
+    pub(crate) system_us: u64,
+    pub(crate) read_bytes: u64,
+    pub(crate) written_bytes: u64,
     pub(crate) max_rss_kib: u64,
 }
 

@@ -4,7 +4,10 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::*;
+use libmanta::triton::Zones as _;
 
 #[tokio::test]
 async fn a_command_runs_and_its_end_is_told() {
@@ -57,7 +60,9 @@ async fn a_core_file_is_found_where_the_machine_puts_it() {
     let mut zone = site.zone().await;
     // The pattern is the machine's, and stays as it is.
     let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
-    let in_zones = !pattern.trim().is_empty() && !pattern.starts_with(['|', '@']);
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Core);
+    let in_zones =
+        !pattern.trim().is_empty() && !pattern.starts_with(['|', '@']) && limit.maximum != Some(0);
     let elsewhere = "cp /bin/bash /var/tmp/dying; mkdir -p /srv/a/b; cd /srv/a/b; \
                      /var/tmp/dying -c 'kill -ABRT $$'; true";
     let outcome = sh(&mut *zone, elsewhere).await;
@@ -105,12 +110,55 @@ async fn a_zone_sees_the_memory_it_may_use_and_cannot_change_that() {
     site.end().await;
 }
 
+#[tokio::test]
+async fn meters_tell_what_a_zone_uses_while_it_runs() {
+    let site = Site::new(1).await;
+    let mut zone = site.zone().await;
+    let meter = zone.meter();
+    let before = meter.read();
+    let line = "head -c 8m /dev/zero > /tmp/x; until [ -e /tmp/stop ]; do :; done & \
+                read -r -t 60 _ < <(sleep 1); touch /tmp/stop; wait";
+    let seen = async {
+        loop {
+            let now = meter.read();
+            let used = now.cpu_user + now.cpu_system - before.cpu_user - before.cpu_system;
+            if used > Duration::from_millis(50) && now.memory_bytes > 0 {
+                return now;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let (outcome, seen) = tokio::join!(sh(&mut *zone, line), within(60, "see it", seen));
+    assert_eq!(outcome.code(), Some(0), "{outcome:?}");
+    // Disks are known of commands that have ended.
+    assert_eq!(seen.written_bytes, before.written_bytes);
+    let after = meter.read();
+    assert!(
+        after.written_bytes - before.written_bytes >= 8 * MIB,
+        "{after:?}"
+    );
+    assert!(
+        after.memory_peak_bytes >= seen.memory_bytes.min(MIB),
+        "{after:?}"
+    );
+    let cpu = after.cpu_user + after.cpu_system - before.cpu_user - before.cpu_system;
+    assert!(
+        cpu <= outcome.exit.cpu + Duration::from_millis(50),
+        "{after:?} {outcome:?}"
+    );
+    // The next one starts where this one ends.
+    says(&mut *zone, "echo idle", "idle").await;
+    assert!(meter.read().cpu_user >= after.cpu_user);
+    drop(zone);
+    site.end().await;
+}
+
 /// Prints the figures of zones.md section 2; asserts only what must not be missed by far.
 #[tokio::test]
 async fn figures() {
     let site = Site::new(2).await;
     let mut zone = site.zone().await;
-    let median = |mut all: Vec<std::time::Duration>| {
+    let median = |mut all: Vec<Duration>| {
         all.sort();
         all[all.len() / 2]
     };
@@ -127,7 +175,7 @@ async fn figures() {
         zone.run(command).await.unwrap();
         armed.push(started.elapsed());
         // The next task is armed meanwhile, as it is while outputs are stored.
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let mut bash = Vec::new();
     for _ in 0..100 {
@@ -141,7 +189,7 @@ async fn figures() {
         };
         zone.run(command).await.unwrap();
         bash.push(started.elapsed());
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     drop(zone);
     site.all_ready().await;

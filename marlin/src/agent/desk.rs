@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::agent::traffic::Traffic;
 use crate::context::JobContext;
 use crate::front_door::FrontDoor;
 use crate::record::{Output, TaskError};
@@ -35,6 +36,8 @@ pub(crate) enum Decision {
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
     state: Mutex<State>,
+    /// On all connections, whichever session they belong to.
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 #[derive(Debug, Default)]

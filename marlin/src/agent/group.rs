@@ -19,8 +19,8 @@ use crate::names;
 use crate::record::{ErrorCode, TaskError};
 
 /// Defaults of marlin.md section 1.1.
-const MEMORY_MIB: u64 = 1024;
-const DISK_GIB: u64 = 8;
+pub(crate) const MEMORY_MIB: u32 = 1024;
+pub(crate) const DISK_GIB: u32 = 8;
 /// Assets fetched at a time.
 const FETCHES: usize = 4;
 
@@ -43,11 +43,11 @@ impl Group {
 
     pub(crate) fn zone_spec(&self) -> ZoneSpec {
         let phase = self.job.phase(self.phase);
-        let memory = phase.and_then(|p| p.memory).map_or(MEMORY_MIB, u64::from);
-        let disk = phase.and_then(|p| p.disk).map_or(DISK_GIB, u64::from);
+        let memory = phase.and_then(|p| p.memory).unwrap_or(MEMORY_MIB);
+        let disk = phase.and_then(|p| p.disk).unwrap_or(DISK_GIB);
         ZoneSpec {
-            memory_bytes: memory << 20,
-            disk_bytes: disk << 30,
+            memory_bytes: u64::from(memory) << 20,
+            disk_bytes: u64::from(disk) << 30,
             image: phase.and_then(|p| p.image.clone()),
         }
     }

@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::agent::control;
 use crate::agent::desk::{Decision, Desk, TooMuch, Visit};
+use crate::agent::traffic::Counted;
 use crate::agent::tunnel::{self, Tunnels};
 use crate::front_door::{Body, FrontDoor, FrontDoorError, decode_path, empty};
 use crate::names;
@@ -130,6 +131,7 @@ impl Server {
                     }
                 };
                 let _ = stream.set_nodelay(true);
+                let stream = Counted::new(stream, Arc::clone(&self.desk.traffic));
                 let bound = visit.connections.token();
                 let (stop, ended) = (self.stop.clone(), visit.ended.clone());
                 let desk = Arc::clone(&self.desk);
@@ -154,7 +156,7 @@ impl Server {
     }
 }
 
-async fn connection(stream: TcpStream, desk: Arc<Desk>, visit: Visit, tunnels: Tunnels) {
+async fn connection(stream: Counted<TcpStream>, desk: Arc<Desk>, visit: Visit, tunnels: Tunnels) {
     let service = service_fn(|request| {
         let answer = answer(&desk, &visit, &tunnels, request);
         async move { Ok::<_, Infallible>(answer.await) }

@@ -17,6 +17,7 @@ use crate::agent::command::{self, Run, Step, Trouble};
 use crate::agent::desk::Desk;
 use crate::agent::environment::Purpose;
 use crate::agent::group::{self, Group};
+use crate::agent::meter::{Metered, Odometer};
 use crate::agent::outputs::{self, Remains};
 use crate::agent::proxy::Proxy;
 use crate::agent::schedule::StreamId;
@@ -149,6 +150,7 @@ impl Stream {
         commands: &mut mpsc::Receiver<Box<TaskSpec>>,
         collecting: &mut JoinSet<()>,
     ) -> End {
+        let mut odometer = Odometer::new(zone, Arc::clone(&desk.traffic), self.group.zone_spec());
         let phase = self.group.job.phase(self.group.phase);
         let mut init = phase.and_then(|phase| phase.init.clone());
         loop {
@@ -157,6 +159,7 @@ impl Stream {
                 return End::GivenBack;
             };
             let stopwatch = Stopwatch::start(task.queued, &self.parts.config.node, zone.name());
+            let mut metered = Metered::start(&self.parts.auditor, &mut odometer, &task);
             task.report(None).await;
             self.parts.stats.tasks_started.inc();
             let init = init.take().filter(|init| !init.is_empty());
@@ -165,15 +168,17 @@ impl Stream {
             let step = tokio::select! {
                 biased;
                 () = self.kill.cancelled() => Step::Unrun(Outcome::Killed),
+                never = metered.checkpoints() => match never {},
                 step = self.run_task(zone, &front_door, desk, &task, init.as_deref()) => step,
             };
             if let Step::Unrun(Outcome::Killed) = &step {
                 // What it still says must not come after what its next attempt says.
                 desk.close().await;
             }
+            let used = metered.end();
             match step {
                 Step::Unrun(outcome) => {
-                    task.run = Some(stopwatch.stop(None));
+                    task.run = Some(stopwatch.stop(None, used));
                     let gone = matches!(outcome, Outcome::Lost | Outcome::Killed);
                     task.report(Some(outcome)).await;
                     if gone {
@@ -181,7 +186,7 @@ impl Stream {
                     }
                 }
                 Step::Ran { rest, fit, init } => {
-                    task.run = Some(stopwatch.stop(rest.end));
+                    task.run = Some(stopwatch.stop(rest.end, used));
                     collecting.spawn(finish(
                         front_door,
                         self.agent.clone(),

@@ -251,9 +251,18 @@ fn a_job_is_explained_task_by_task() -> Result<()> {
             .with_context(|| format!("{name}: {task}"))
     };
     ensure!((200..60_000).contains(&number(good, "runMs")?), "{good}");
-    for name in ["waitMs", "commitMs", "cpuMs", "peakMemoryBytes"] {
+    for name in [
+        "waitMs",
+        "commitMs",
+        "cpuMs",
+        "peakMemoryBytes",
+        "readBytes",
+        "writtenBytes",
+    ] {
         number(good, name)?;
     }
+    let run_ms = number(good, "runMs")?;
+    ensure!(good["gbSeconds"] == run_ms as f64 / 1000.0, "{good}");
     ensure!(
         good["node"].as_str().is_some_and(|node| !node.is_empty()),
         "{good}"
@@ -309,7 +318,8 @@ fn a_job_is_explained_task_by_task() -> Result<()> {
     );
     let long = sh(&format!("mjob explain -l {id}"))?;
     ensure!(
-        long.matches("    repeat: mlogin -c ").count() == 4,
+        long.matches("    repeat: mlogin -c ").count() == 4
+            && long.matches(" GB-seconds; disk: ").count() == 3,
         "{long}"
     );
     let unknown = outcome(&mut shell(

@@ -118,6 +118,30 @@ impl SlotCgroup {
         }
     }
 
+    /// The same by who used it: programs, and the kernel for them.
+    pub(crate) fn cpu_parts(&self) -> io::Result<[Duration; 2]> {
+        match self.version {
+            Version::V1 => {
+                let part = |file| get_number(&self.roots.cpuacct, file).map(Duration::from_nanos);
+                Ok([part("cpuacct.usage_user")?, part("cpuacct.usage_sys")?])
+            }
+            Version::V2 => {
+                let part =
+                    |key| get_keyed(&self.roots.cpu, "cpu.stat", key).map(Duration::from_micros);
+                Ok([part("user_usec ")?, part("system_usec ")?])
+            }
+        }
+    }
+
+    /// Memory in use.
+    pub(crate) fn memory_bytes(&self) -> io::Result<u64> {
+        let file = match self.version {
+            Version::V1 => "memory.usage_in_bytes",
+            Version::V2 => "memory.current",
+        };
+        get_number(&self.roots.memory, file)
+    }
+
     /// Processes and threads in it.
     pub(crate) fn population(&self) -> io::Result<u64> {
         get_number(&self.roots.pids, "pids.current")

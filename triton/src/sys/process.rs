@@ -128,12 +128,19 @@ pub(crate) fn inherited(fd: i32) -> io::Result<OwnedFd> {
     }
 }
 
+/// Bytes of a block in `rusage`, whatever the file system has.
+const RUSAGE_BLOCK: u64 = 512;
+
 /// One reaped process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reaped {
     pub(crate) pid: i32,
     pub(crate) status: i32,
-    pub(crate) cpu_us: u64,
+    /// Of itself and of those whose end it has waited for, here and below.
+    pub(crate) user_us: u64,
+    pub(crate) system_us: u64,
+    pub(crate) read_bytes: u64,
+    pub(crate) written_bytes: u64,
     pub(crate) max_rss_kib: u64,
 }
 
@@ -173,7 +180,10 @@ pub(crate) fn wait_any() -> io::Result<Option<Reaped>> {
             return Ok(Some(Reaped {
                 pid,
                 status,
-                cpu_us: micros(usage.ru_utime) + micros(usage.ru_stime),
+                user_us: micros(usage.ru_utime),
+                system_us: micros(usage.ru_stime),
+                read_bytes: usage.ru_inblock as u64 * RUSAGE_BLOCK,
+                written_bytes: usage.ru_oublock as u64 * RUSAGE_BLOCK,
                 max_rss_kib: usage.ru_maxrss as u64,
             }));
         }

@@ -42,6 +42,11 @@ pub(super) struct Task {
     commit_ms: Option<u64>,
     cpu_ms: Option<u64>,
     peak_memory_bytes: Option<u64>,
+    read_bytes: Option<u64>,
+    written_bytes: Option<u64>,
+    received_bytes: Option<u64>,
+    sent_bytes: Option<u64>,
+    gb_seconds: Option<f64>,
     exit_code: Option<i64>,
     signal: Option<String>,
     outputs: u64,
@@ -177,12 +182,25 @@ impl Task {
                 remarks.push(format!("{what}: {}", printable(name)));
             }
         }
+        remarks.extend(self.resources().filter(|_| long));
         if (long || self.state == "failed") && !self.repeat.is_empty() {
             // A script may have lines, which the shell wants as they are.
             let lines: Vec<String> = self.repeat.split('\n').map(printable).collect();
             remarks.push(format!("repeat: {}", lines.join("\n")));
         }
         remarks
+    }
+
+    /// What has no column. All of it is known, or nothing.
+    fn resources(&self) -> Option<String> {
+        Some(format!(
+            "used: {:.3} GB-seconds; disk: {} read, {} written; network: {} in, {} out",
+            self.gb_seconds?,
+            bytes(self.read_bytes?),
+            bytes(self.written_bytes?),
+            bytes(self.received_bytes?),
+            bytes(self.sent_bytes?),
+        ))
     }
 
     /// Its cells below [`public_heads`].
@@ -225,7 +243,8 @@ mod tests {
         let line = r#"{"phase":0,"state":"failed","attempts":1,"taskId":"0123456789","input":"/u/stor/a\n",
             "node":"n","zone":"z1","waitMs":7,"runMs":1234,"commitMs":61000,"cpuMs":7260000,
             "peakMemoryBytes":3145728,"exitCode":7,"outputs":0,"code":"UserTaskError","message":"exited",
-            "stderr":"/u/e","repeat":"mlogin -c false"}"#;
+            "stderr":"/u/e","repeat":"mlogin -c false",
+            "core":"/u/core","readBytes":0,"writtenBytes":5,"receivedBytes":10240,"sentBytes":7,"gbSeconds":1.234}"#;
         let task = Task::read(line).unwrap();
         let expected = "0     01234567 failed    1     7ms      1.23s    1m01s    2h01m    3072K   7       \
                         n:z1                 /u/stor/a\\n";
@@ -233,9 +252,12 @@ mod tests {
         let remarks = [
             "UserTaskError: exited",
             "stderr: /u/e",
+            "core: /u/core",
             "repeat: mlogin -c false",
         ];
         assert_eq!(task.remarks(false), remarks);
+        let used = "used: 1.234 GB-seconds; disk: 0B read, 5B written; network: 10K in, 7B out";
+        assert_eq!(task.remarks(true)[3], used);
         let bare = Task::read(r#"{"phase":1,"state":"done","reducer":2,"repeat":"x"}"#).unwrap();
         let expected = "1     -        done      0     -        -        -        -        -       -       \
                         -                    (reducer 2)";

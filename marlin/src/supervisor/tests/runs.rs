@@ -13,6 +13,7 @@ fn a_commit_keeps_how_its_last_attempt_went_and_names_what_it_worked_on_once() {
             node: "node".into(),
             zone: "zone".to_owned(),
             end: None,
+            used: None,
             input: None,
             origin: None,
         }))

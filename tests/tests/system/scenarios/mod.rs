@@ -10,6 +10,7 @@ mod errors;
 mod front_door;
 mod init;
 mod main_suite;
+mod meters;
 mod names;
 mod resources;
 mod sizes;
@@ -25,7 +26,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tests::job::{Finished, url};
 use tests::machine::files_below;
-use tests::{Client, Job, Launch, Store, wait_for};
+use tests::{Client, Job, Launch, Store, metering, wait_for};
 
 /// Twice what the suites give the quickest, and as much as most.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,6 +50,7 @@ pub(crate) struct Scenario {
     meanwhile: Option<Meanwhile>,
     /// Attempts that are lost and made again.
     retries: u64,
+    options: Option<Value>,
     patience: Duration,
 }
 
@@ -78,6 +80,7 @@ impl Scenario {
             left: Vec::new(),
             meanwhile: None,
             retries: 0,
+            options: None,
             patience: PATIENCE,
         }
     }
@@ -166,6 +169,12 @@ impl Scenario {
         self
     }
 
+    /// Of the job. Only operators may have any.
+    pub(crate) fn options(mut self, options: Value) -> Self {
+        self.options = Some(options);
+        self
+    }
+
     pub(crate) fn within(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
@@ -233,7 +242,11 @@ impl Stage {
     pub(crate) fn play(&self, scenario: Scenario) -> Result<Finished> {
         let mut client = self.store.client()?;
         let phases = self.prepare(&scenario)?;
-        let job = Job::create(&mut client, &self.store, &phases)?;
+        let mut definition = json!({"name": "test", "phases": phases});
+        if let Some(options) = &scenario.options {
+            definition["options"] = options.clone();
+        }
+        let job = Job::create_from(&mut client, self.store.account(), &definition)?;
         self.perform(scenario, &mut client, &job)
     }
 
@@ -349,6 +362,22 @@ impl Stage {
             stats["tasks"] == stats["tasksDone"] && stats["retries"] == scenario.retries,
             "{stats}"
         );
+        // 7: each attempt that had a zone is metered.
+        let dispatched = stats["tasks"].as_u64().context("tasks are counted")?;
+        let without_zone = |error: &&Value| {
+            let message = error["message"].as_str().unwrap_or_default();
+            message.starts_with("failed to dispatch task") || message.starts_with("task aborted")
+        };
+        let without_zone = done.errors.iter().filter(without_zone).count() as u64;
+        let attempts = metering::attempts(&self.store, id)?;
+        ensure!(
+            attempts.len() as u64 == dispatched - without_zone,
+            "{} are metered of {dispatched}",
+            attempts.len()
+        );
+        for attempt in &attempts {
+            attempt.check()?;
+        }
         // 8: nothing is left but what belongs there.
         self.check_rest(client, scenario, job, done, &expected)
     }

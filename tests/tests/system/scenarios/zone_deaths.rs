@@ -21,7 +21,11 @@ const DURING_INIT: &str = "864002";
 const AFTER_INIT: &str = "864003";
 
 fn run(scenario: Scenario) -> Result<()> {
-    scenario.run_on(Launch::new().expecting(&["zone failed under a task"]))
+    let told = [
+        "zone failed under a task",
+        "task lost with its zone, trying again",
+    ];
+    scenario.run_on(Launch::new().expecting(&told))
 }
 
 /// Waits until a process with `argument` runs in a zone other than that of `before`, and kills the zone.
