@@ -194,7 +194,10 @@ impl Ledger {
                 for name in names {
                     let name: Arc<str> = names::normalize(name).into();
                     let id = self.add_item(0, Arc::clone(&name), Some(name), None);
-                    consequences.push(Consequence::NewItem(id));
+                    match self.is_late(id) {
+                        true => self.consume(id, false, consequences),
+                        false => consequences.push(Consequence::NewItem(id)),
+                    }
                 }
             }
             Entry::InputEnded => self.state = self.state.on(JobEvent::InputEnded)?,
@@ -246,6 +249,7 @@ impl Ledger {
             self.stats.errors += 1;
         }
         let last = phase + 1 == self.phases.len();
+        let mut late = Vec::new();
         for output in &commit.outputs {
             let name: Arc<str> = output.name.as_str().into();
             if last {
@@ -256,7 +260,10 @@ impl Ledger {
             } else {
                 let name: Arc<str> = names::normalize(&name).into();
                 let id = self.add_item(phase + 1, name, origin.clone(), output.reducer);
-                consequences.push(Consequence::NewItem(id));
+                match self.is_late(id) {
+                    true => late.push(id),
+                    false => consequences.push(Consequence::NewItem(id)),
+                }
             }
         }
         let consumed = match commit.work {
@@ -272,17 +279,33 @@ impl Ledger {
                 .unwrap_or_default(),
         };
         for id in consumed {
-            let Some(item) = self.items.remove(&id) else {
-                continue;
-            };
-            if let Some(phase) = self.phases.get_mut(item.phase) {
-                phase.items_open -= 1;
-            }
             // An input that was refused stays where it is. Source: marlin.md section 4, rule 7.
-            if commit.attempts > 0 && item.phase > 0 && self.unwant(&item.name) {
-                self.deletes = true;
-                consequences.push(Consequence::Delete(item.name));
-            }
+            self.consume(id, commit.attempts > 0, consequences);
+        }
+        for id in late {
+            self.consume(id, true, consequences);
+        }
+    }
+
+    /// Whether the item is for a reducer that has failed already, so that nobody will ever want it.
+    fn is_late(&self, id: u64) -> bool {
+        let item = self.items.get(&id);
+        item.is_some_and(|item| match item.place {
+            Place::Reducer(index) => self.is_committed(item.phase, usize::from(index)),
+            Place::Map | Place::Nowhere { .. } => false,
+        })
+    }
+
+    fn consume(&mut self, id: u64, delete: bool, consequences: &mut Vec<Consequence>) {
+        let Some(item) = self.items.remove(&id) else {
+            return;
+        };
+        if let Some(phase) = self.phases.get_mut(item.phase) {
+            phase.items_open -= 1;
+        }
+        if delete && item.phase > 0 && self.unwant(&item.name) {
+            self.deletes = true;
+            consequences.push(Consequence::Delete(item.name));
         }
     }
 

@@ -25,7 +25,7 @@ pub(crate) mod owner;
 pub(crate) mod resolve;
 pub(crate) mod view;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use libmanta::JobId;
@@ -58,7 +58,8 @@ pub(crate) struct Supervisor {
     tasks: OpenTasks,
     /// Map tasks that wait for a zone or run.
     tasks_running: usize,
-    resolving: usize,
+    /// Look-ups under way, and of which phase the items are or were.
+    resolving: HashMap<u64, usize>,
     deleting: usize,
     /// Deletions that a replayed log asks for again.
     redo: Vec<Arc<str>>,
@@ -103,7 +104,7 @@ impl Supervisor {
             phases: runs,
             tasks,
             tasks_running: 0,
-            resolving: 0,
+            resolving: HashMap::new(),
             deleting: 0,
             redo,
             log: LogQueue::default(),
@@ -274,13 +275,14 @@ impl Supervisor {
     }
 
     fn resolved(&mut self, id: u64, result: Result<Located, TaskError>, effects: &mut Vec<Effect>) {
-        self.resolving -= 1;
+        let phase = self.resolving.remove(&id);
+        if let Some(phase) = phase.and_then(|phase| self.phases.get_mut(phase)) {
+            phase.resolving -= 1;
+        }
+        // Its reducer may have failed meanwhile.
         let Some(item) = self.ledger.item(id).cloned() else {
             return;
         };
-        if let Some(phase) = self.phases.get_mut(item.phase) {
-            phase.resolving -= 1;
-        }
         if self.intent.is_done() {
             return;
         }
@@ -514,8 +516,8 @@ impl Supervisor {
     fn dispatch(&mut self, effects: &mut Vec<Effect>) {
         for phase in (0..self.phases.len()).rev() {
             let is_reduce = self.ledger.reducers(phase) > 0;
-            while self.resolving < RESOLVING_MAX
-                && (is_reduce || self.tasks_running + self.resolving < TASKS_MAX)
+            while self.resolving.len() < RESOLVING_MAX
+                && (is_reduce || self.tasks_running + self.resolving.len() < TASKS_MAX)
             {
                 let Some(id) = self
                     .phases
@@ -535,7 +537,7 @@ impl Supervisor {
                     continue;
                 }
                 let name = Arc::clone(name);
-                self.resolving += 1;
+                self.resolving.insert(id, phase);
                 if let Some(phase) = self.phases.get_mut(phase) {
                     phase.resolving += 1;
                 }

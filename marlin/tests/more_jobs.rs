@@ -373,6 +373,34 @@ async fn restarts_at_any_moment_lose_no_job_and_no_input() {
     store.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reducer_that_never_begins_does_not_keep_its_job() {
+    let store = Store::start().await;
+    store.put("~~/stor/a", "quick\n").await;
+    store.put("~~/stor/b", "slow\n").await;
+    let flag = store.dir.path().join("go");
+    let exec = format!(
+        "cat | tee /dev/stderr | grep -q quick || until [ -e {} ]; do sleep 0.02; done",
+        flag.display()
+    );
+    let mut reducer = reduce("cat", 1);
+    reducer.assets = Some(vec!["/user/stor/missing".to_owned()]);
+    let id = store.create(vec![map(&exec), reducer]).await;
+    store
+        .add(id, &["/user/stor/a", "/user/stor/b"])
+        .await
+        .unwrap();
+    store.end(id).await.unwrap();
+    store.wait(id, |status| status.stats.errors == 1).await;
+    std::fs::write(&flag, "").unwrap();
+    let job = store.finish(id).await;
+    job.check();
+    assert_eq!(job.error().0, "TaskInitError");
+    let area = format!("/user/jobs/{id}/stor");
+    assert_eq!(store.objects(&area).await, [""; 0]);
+    store.stop().await;
+}
+
 /// Everybody at once, while inputs come: no job ever has two owners, and none has none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn restarts_that_meet_do_no_harm() {

@@ -11,6 +11,8 @@ use super::log_queue::WRITE_BYTES_MAX;
 use super::*;
 use crate::record::Output;
 
+#[path = "tests/failed_reducers.rs"]
+mod failed_reducers;
 #[path = "tests/gathering.rs"]
 mod gathering;
 #[path = "tests/runs.rs"]

@@ -7,8 +7,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::json;
 use tests::home::run;
-use tests::{Launch, Store, machine, wait_for};
+use tests::{Job, Launch, Store, machine, wait_for};
 
 use crate::on_disk;
 
@@ -171,11 +172,12 @@ fn a_storage_directory_that_is_gone_is_done_without() -> Result<()> {
     store.stop()
 }
 
-/// A directory on which nothing can be written while this lives.
-struct ReadOnly(PathBuf);
+/// A directory on which something is mounted while this lives.
+struct Mounted(PathBuf);
 
-impl ReadOnly {
-    fn make(directory: &Path) -> Result<Self> {
+impl Mounted {
+    /// Nothing can be written.
+    fn read_only(directory: &Path) -> Result<Self> {
         run(Command::new("mount")
             .arg("--bind")
             .args([directory, directory]))?;
@@ -185,9 +187,18 @@ impl ReadOnly {
             .arg(directory))?;
         Ok(mounted)
     }
+
+    /// A file system of its own, of so many mebibytes.
+    fn small(directory: &Path, mebibytes: u32) -> Result<Self> {
+        fs::create_dir(directory)?;
+        run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "none"])
+            .arg(directory))?;
+        Ok(Self(directory.to_path_buf()))
+    }
 }
 
-impl Drop for ReadOnly {
+impl Drop for Mounted {
     fn drop(&mut self) {
         // Lazily: the store may still have files of it open.
         let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
@@ -203,7 +214,7 @@ fn a_storage_directory_that_cannot_be_written_is_done_without() -> Result<()> {
     let (launch, disks) = over_three(place.path());
     let mut store = launch.start()?;
     put_all(&store, "before", 12)?;
-    let read_only = ReadOnly::make(&disks[0])?;
+    let read_only = Mounted::read_only(&disks[0])?;
     store.stop()?;
     store.start()?;
     read_all(&store, "before", 12)?;
@@ -216,6 +227,55 @@ fn a_storage_directory_that_cannot_be_written_is_done_without() -> Result<()> {
         read_all(&store, prefix, 12)?;
     }
     store.stop()
+}
+
+/// What a task printed does not fit into the store: the task fails, and everything else goes on.
+#[test]
+fn an_output_that_the_store_has_no_room_for() -> Result<()> {
+    let place = tempfile::tempdir()?;
+    let disks = ["disk1", "disk2"].map(|name| place.path().join(name));
+    let _mounted = [
+        Mounted::small(&disks[0], 256)?,
+        Mounted::small(&disks[1], 256)?,
+    ];
+    let mut launch = Launch::new()
+        .expecting(&FAILURES)
+        .expecting(&["output of a task not stored"]);
+    for disk in &disks {
+        launch = launch.argument("--storage").argument(disk.as_os_str());
+    }
+    let store = launch.start()?;
+    put_all(&store, "o", 2)?;
+    let mut client = store.client()?;
+    let inputs = [0, 1].map(|number| store.path(&format!("stor/o{number}")));
+    let patience = Duration::from_secs(120);
+    let before = on_disk::copies(&store)?;
+    let phases = json!([{"exec": "head -c 400M /dev/zero"}]);
+    let (_, done) = Job::run(&mut client, &store, &phases, &inputs[..1], patience)?;
+    let error = done.only_error("InternalError")?;
+    ensure!(
+        error["message"] == "internal error" && done.outputs.is_empty(),
+        "{done:?}"
+    );
+    let (_, done) = Job::run(
+        &mut client,
+        &store,
+        &json!([{"exec": "wc -c"}]),
+        &inputs,
+        patience,
+    )?;
+    ensure!(
+        done.contents(&mut client)? == ["20000\n", "20000\n"],
+        "{done:?}"
+    );
+    wait_for("what was half written to go", patience, || {
+        let biggest = on_disk::copies(&store)?.into_values().max();
+        let gone =
+            on_disk::temporaries(&store)?.is_empty() && biggest <= before.values().max().copied();
+        Ok(gone.then_some(()))
+    })?;
+    read_all(&store, "o", 2)?;
+    store.finish()
 }
 
 #[test]
