@@ -27,6 +27,7 @@ fn settle(supervisor: &mut Supervisor, event: Event, held: impl Fn(&str) -> bool
                     let result = Ok(located(&name));
                     events.push(Event::Resolved { item, result });
                 }
+                Effect::Gather => events.push(Event::Gathered),
                 Effect::Delete(_) => events.push(Event::Deleted),
                 Effect::CloseFeed { index, .. } => settled.closed_feeds.push(index),
                 Effect::Done => settled.done = true,
