@@ -307,7 +307,7 @@ impl Rest {
             tracing::error!(%error, "cgroups not removed");
         }
         for directory in &self.directories {
-            if let Err(error) = scratch::remove_tree(directory) {
+            if let Err(error) = crate::remove_tree::remove_tree(directory) {
                 tracing::error!(%error, "directory not removed");
             }
         }

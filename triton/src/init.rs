@@ -405,7 +405,7 @@ impl Inputs {
 /// Removes what is at `path`, of whatever kind. Links are not followed.
 fn clear(path: &Path) -> io::Result<()> {
     match path.symlink_metadata() {
-        Ok(found) if found.is_dir() => crate::scratch::remove_tree(path),
+        Ok(found) if found.is_dir() => crate::remove_tree::remove_tree(path),
         Ok(_) => std::fs::remove_file(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),

@@ -35,6 +35,7 @@ mod network;
 mod nursery;
 mod origin;
 mod pool;
+mod remove_tree;
 mod reset_times;
 mod root;
 mod scratch;

@@ -27,7 +27,7 @@ pub use error::{Fault, LibraryError};
 pub use import::{Import, Limits, Source};
 pub use manifest::Manifest;
 
-use crate::scratch::remove_tree;
+use crate::remove_tree::remove_tree;
 use error::During as _;
 
 const ROOT: &str = "rootfs";
@@ -47,16 +47,13 @@ pub struct ImageId {
 impl ImageId {
     /// Names are a letter or digit, then up to 63 letters, digits, `-`, `_` and dots.
     pub fn new(name: &str, version: Version) -> Result<Self, LibraryError> {
-        let mut characters = name.chars();
-        let first = characters
-            .next()
-            .is_some_and(|first| first.is_ascii_alphanumeric());
-        let rest = characters.all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-        if !first || !rest || name.len() > 64 {
-            return Err(LibraryError::Name(name.to_owned()));
+        match is_name(name) {
+            true => Ok(Self {
+                name: name.to_owned(),
+                version,
+            }),
+            false => Err(LibraryError::Name(name.to_owned())),
         }
-        let name = name.to_owned();
-        Ok(Self { name, version })
     }
 
     #[must_use]
@@ -101,7 +98,17 @@ impl Library {
     pub fn ids(&self) -> Result<Vec<ImageId>, LibraryError> {
         let mut ids = Vec::new();
         for name in names(&self.directory).during("list the images")? {
-            let versions = names(&self.directory.join(&name)).during("list the images")?;
+            // Whatever else somebody has put there, or a file system has, is not ours to look into.
+            if !is_name(&name) {
+                continue;
+            }
+            let versions = match names(&self.directory.join(&name)) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    tracing::warn!(name, "images of another user passed over");
+                    continue;
+                }
+                versions => versions.during("list the images")?,
+            };
             let versions = versions.iter().filter_map(|text| Version::parse(text));
             ids.extend(versions.filter_map(|version| ImageId::new(&name, version).ok()));
         }
@@ -227,8 +234,10 @@ impl Library {
             let Some(lock) = open_directory(&entry.path()).during("look for remains")? else {
                 continue;
             };
-            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                remove_tree(&entry.path()).during("remove remains")?;
+            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+                && let Err(error) = remove_tree(&entry.path())
+            {
+                tracing::warn!(path = %entry.path().display(), %error, "remains of an image not removed");
             }
         }
         Ok(())
@@ -237,6 +246,15 @@ impl Library {
     fn path(&self, id: &ImageId) -> PathBuf {
         self.directory.join(&id.name).join(id.version.to_string())
     }
+}
+
+fn is_name(name: &str) -> bool {
+    let mut characters = name.chars();
+    let first = characters
+        .next()
+        .is_some_and(|first| first.is_ascii_alphanumeric());
+    let rest = characters.all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    first && rest && name.len() <= 64 && name != LOCK
 }
 
 /// Names in a directory that may be missing, without those of ours that are no images.

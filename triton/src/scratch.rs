@@ -11,7 +11,6 @@ mod room;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +19,7 @@ use rustix::fs::{FileType, Mode, OFlags, Uid};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::remove_tree::remove_tree;
 use crate::sys::mount::{self, NOATIME, NODEV, NOSUID};
 use loop_image::LoopImages;
 use room::Ledger;
@@ -274,27 +274,6 @@ fn make_directory(parent: &Path, bytes: u64) -> io::Result<Scratch> {
         directory,
         bytes,
     })
-}
-
-/// Removes a tree of ours, directories without permissions (overlay makes one, and so may tenants) included.
-/// A tree that is not there is fine. Mounts are never below it: they are in namespaces of their own.
-pub(crate) fn remove_tree(top: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(top) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-        result => return result,
-    }
-    let mut open = vec![top.to_owned()];
-    while let Some(directory) = open.pop() {
-        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700))?;
-        for entry in std::fs::read_dir(directory)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                open.push(entry.path());
-            }
-        }
-    }
-    std::fs::remove_dir_all(top)
 }
 
 fn unique_name() -> String {

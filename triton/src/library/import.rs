@@ -16,7 +16,7 @@ use super::oci::Layout;
 use super::prepare::prepare;
 use super::tree::{Budget, Tree};
 use super::{ImageId, Library, ROOT, archive, compression, make_private, temporary_name};
-use crate::scratch::remove_tree;
+use crate::remove_tree::remove_tree;
 
 /// An image that is to be.
 #[derive(Clone, Debug)]

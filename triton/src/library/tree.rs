@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Timespec, Timest
 use rustix::io::Errno;
 
 use super::error::{During as _, Fault, LibraryError};
-use crate::scratch::remove_tree;
+use crate::remove_tree::remove_tree;
 
 const CHUNK_BYTES: usize = 128 * 1024;
 const PATH_BYTES_MAX: usize = 4095;
@@ -238,9 +238,9 @@ impl Tree {
         }
     }
 
-    /// Takes away what is in a directory, if it is one.
+    /// Takes away what is in a directory, if it is one; not what a link leads to.
     pub(super) fn empty(&mut self, path: &MemberPath) -> Result<(), LibraryError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let Some(directory) = self.find(path.as_path(), flags)? else {
             return Ok(());
         };

@@ -94,6 +94,8 @@ fn layered() -> Layout {
             M::file("opaque/old", "x"),
             M::file("becomes/directory", "x"),
             M::file("stays", "first"),
+            M::file("elsewhere/stays", "first"),
+            M::link("data", "elsewhere"),
         ]))
         .layer(&[
             M::file("etc/motd", "second\n"),
@@ -102,6 +104,10 @@ fn layered() -> Layout {
             // What the layer itself has is not meant, wherever the mark is.
             M::file("opaque/new", "y"),
             M::file("opaque/.wh..wh..opq", ""),
+            // A directory in place of a link, not what the link leads to.
+            M::directory("data"),
+            M::file("data/.wh..wh..opq", ""),
+            M::file("data/new", "y"),
             M::file("becomes", "a file"),
             M::file("again", "y"),
             M::file(".wh.again", ""),
@@ -126,6 +132,8 @@ fn layers_lie_over_each_other() {
         );
         assert!(!site.at("gone").exists() && !site.at("tree").exists());
         assert_eq!(names(&site.at("opaque")).unwrap(), ["new"]);
+        assert_eq!(names(&site.at("data")).unwrap(), ["new"]);
+        assert_eq!(site.text("elsewhere/stays"), "first");
         let all = all_below(&site.at(""));
         let is_mark = |path: &PathBuf| path.display().to_string().contains(".wh.");
         assert!(!all.iter().any(is_mark), "{all:?}");
