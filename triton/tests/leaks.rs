@@ -52,15 +52,17 @@ async fn a_thousand_resets_leak_nothing() {
     assert_eq!(left, ["state", "lock", "tools", "attack"]);
 }
 
-/// Waits until background work (unmounting, refilling) has come to rest: as many loop devices as slots and
-/// scratches kept ready, twice in a row the same counts.
+/// Waits until background work (unmounting, refilling, giving memory back) has come to rest: as many loop devices
+/// as slots and scratches kept ready, and for half a second the same counts.
 async fn settle(site: &Site, slots: usize) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     let mut last = Counts::take(site.directory.path());
+    let mut same = 0;
     loop {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         let now = Counts::take(site.directory.path());
-        if now == last && now.loops == slots + 2 {
+        same = if now == last { same + 1 } else { 0 };
+        if same >= 10 && now.loops == slots + 2 {
             return;
         }
         assert!(

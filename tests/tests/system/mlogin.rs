@@ -87,7 +87,7 @@ fn a_visit() -> Value {
         {"see": PROMPT, "type": "stty size; cat $MANTA_INPUT_FILE; tty; echo $TERM \"loo\"ked\r"},
         {"see": "looked"},
         {"see": PROMPT, "type": "echo sle\"eps\"; sleep 1000\r"},
-        {"see": "sleeps", "type": "\u{3}"},
+        {"see": "sleeps", "type": "\u{3}", "again": true},
         {"see": PROMPT, "resize": [50, 120],
             "type": "until [ \"$(stty size)\" = '50 120' ]; do sleep 0.01; done; echo re\"sized\"\r"},
         {"see": "resized"},
