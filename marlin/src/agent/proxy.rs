@@ -402,15 +402,10 @@ mod tests {
     use std::io::Write as _;
     use std::net::TcpStream as StdStream;
 
-    use libmanta::mahi::Principal;
-    use libmanta::marlin::JobDefinition;
-    use libmanta::{Account, AccountId, JobId, Login, Timestamp};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::sync::mpsc;
 
     use crate::agent::desk::NAME_BYTES_MAX;
     use crate::context::JobContext;
-    use crate::record::JobRecord;
 
     use super::*;
 
@@ -490,30 +485,6 @@ mod tests {
         assert_eq!(check_text("/u/stor/\u{fc} \"%"), Ok(()));
     }
 
-    fn job() -> Arc<JobContext> {
-        let login = Login::parse("user").unwrap();
-        let principal = Principal {
-            from_job: true,
-            ..Principal::of(&Account::new(AccountId::random(), login))
-        };
-        let record = JobRecord {
-            version: JobRecord::version_for(&principal),
-            id: JobId::random(),
-            owner: AccountId::random(),
-            principal,
-            token: String::new(),
-            definition: JobDefinition {
-                name: String::new(),
-                transient: false,
-                phases: Vec::new(),
-                options: None,
-            },
-            created: Timestamp::from_millis(1),
-            summary: None,
-        };
-        JobContext::new(record, CancellationToken::new(), mpsc::channel(1).0)
-    }
-
     fn door() -> FrontDoor {
         FrontDoor::new("http://127.0.0.1:1")
     }
@@ -551,7 +522,11 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn connections_speak_for_the_task_that_opened_them_or_not_at_all() {
         let (desk, proxy, connect) = local(1);
-        let _first = desk.open(job(), door(), serde_json::json!({ "task": "first" }));
+        let _first = desk.open(
+            JobContext::of_nobody(),
+            door(),
+            serde_json::json!({ "task": "first" }),
+        );
         let mut held = tokio_stream(connect());
         let answer = send(&mut held, "GET /my/jobs/task/task").await;
         assert!(answer.contains("first"), "{answer}");
@@ -570,7 +545,11 @@ mod tests {
         between
             .write_all(b"POST /my/jobs/task/fail HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
             .unwrap();
-        let mut second = desk.open(job(), door(), serde_json::json!({ "task": "second" }));
+        let mut second = desk.open(
+            JobContext::of_nobody(),
+            door(),
+            serde_json::json!({ "task": "second" }),
+        );
         for stream in [queued, between] {
             let mut stream = tokio_stream(stream);
             let mut answer = Vec::new();
@@ -588,7 +567,7 @@ mod tests {
     async fn a_task_that_emits_without_measure_fails() {
         let (desk, proxy, connect) = local(4);
         let name = format!("/u/{}", "x".repeat(4093));
-        let mut decision = desk.open(job(), door(), serde_json::json!({}));
+        let mut decision = desk.open(JobContext::of_nobody(), door(), serde_json::json!({}));
         let mut stream = tokio_stream(connect());
         for _ in 0..NAME_BYTES_MAX / name.len() {
             let answer = send(&mut stream, &format!("PUT {name}")).await;

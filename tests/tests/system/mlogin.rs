@@ -97,6 +97,21 @@ fn a_visit() -> Value {
     ])
 }
 
+/// The visit, by either command; nothing that it leaves behind outlives it.
+fn visit(mlogin: impl FnOnce(&Home) -> Result<Command>, code: i64) -> Result<()> {
+    let store = store()?;
+    let home = store.user()?;
+    let object = object(&store)?;
+    let shown = at_terminal(&home, mlogin(&home)?.arg(&object), &a_visit())?;
+    shown.has(SEEN)?;
+    ensure!(shown.code == code, "{shown:#?}");
+    is_clean(&store, &shown.job(&store)?)?;
+    wait_for("what was left behind to be gone", PATIENCE, || {
+        Ok((!machine::runs(&["sleep", "98765"])).then_some(()))
+    })?;
+    store.finish()
+}
+
 const SEEN: &[&str] = &[
     " * created interactive job -- ",
     "established\n",
@@ -114,18 +129,7 @@ const SEEN: &[&str] = &[
 
 #[test]
 fn npm_mlogin_is_a_shell_next_to_an_object() -> Result<()> {
-    let store = store()?;
-    let home = store.user()?;
-    let object = object(&store)?;
-    let mut mlogin = home.npm("mlogin")?;
-    let shown = at_terminal(&home, mlogin.arg(&object), &a_visit())?;
-    shown.has(SEEN)?;
-    ensure!(shown.code == 0, "{shown:#?}");
-    is_clean(&store, &shown.job(&store)?)?;
-    wait_for("what was left behind to be gone", PATIENCE, || {
-        Ok((!machine::runs(&["sleep", "98765"])).then_some(()))
-    })?;
-    store.finish()
+    visit(|home| home.npm("mlogin"), 0)
 }
 
 #[test]
@@ -159,15 +163,7 @@ fn npm_mlogin_shows_why_a_session_does_not_begin() -> Result<()> {
 
 #[test]
 fn mlogin_is_a_shell_next_to_an_object() -> Result<()> {
-    let store = store()?;
-    let home = store.user()?;
-    let object = object(&store)?;
-    let mut mlogin = home.own("mlogin");
-    let shown = at_terminal(&home, mlogin.arg(&object), &a_visit())?;
-    shown.has(SEEN)?;
-    ensure!(shown.code == 3, "{shown:#?}");
-    is_clean(&store, &shown.job(&store)?)?;
-    store.finish()
+    visit(|home| Ok(home.own("mlogin")), 3)
 }
 
 #[test]

@@ -2,16 +2,13 @@
 
 use std::sync::Mutex;
 
-use libmanta::mahi::Principal;
-use libmanta::marlin::JobDefinition;
 use libmanta::triton::Reading;
-use libmanta::{Account, AccountId, JobId, Login, SystemClock, TaskId, Timestamp};
-use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use libmanta::{SystemClock, TaskId, Timestamp};
+use tokio::sync::watch;
 
 use super::*;
 use crate::agent::{Feed, What};
-use crate::record::JobRecord;
+use crate::context::JobContext;
 use crate::run::Queued;
 
 /// Tells what the test says.
@@ -25,27 +22,9 @@ impl Meter for Told {
 }
 
 fn task() -> TaskSpec {
-    let owner = AccountId::random();
-    let login = Login::parse("someone").unwrap();
-    let record = JobRecord {
-        version: 1,
-        id: JobId::random(),
-        owner,
-        principal: Principal::of(&Account::new(owner, login)),
-        token: String::new(),
-        definition: JobDefinition {
-            name: String::new(),
-            transient: false,
-            phases: Vec::new(),
-            options: None,
-        },
-        created: Timestamp::from_millis(0),
-        summary: None,
-    };
-    let (reports, _) = mpsc::channel(1);
     TaskSpec {
         id: TaskId::random(),
-        job: JobContext::new(record, CancellationToken::new(), reports),
+        job: JobContext::of_nobody(),
         phase: 0,
         attempt: 1,
         what: What::Reduce {

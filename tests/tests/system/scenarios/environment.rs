@@ -12,11 +12,7 @@ const ENVIRONMENT: &str = "env | egrep '^(MANTA_|HOME|DTRACE_)' | LC_ALL=C sort"
 
 #[test]
 fn jobMpwd() -> Result<()> {
-    map("pwd")
-        .inputs(&[ONE])
-        .an_output_each()
-        .contents(&["/\n"])
-        .run()
+    map("pwd").prints("/\n")
 }
 
 #[test]
@@ -26,10 +22,8 @@ fn jobRpwd() -> Result<()> {
 
 #[test]
 fn jobMenv() -> Result<()> {
-    map(ENVIRONMENT)
-        .inputs(&[ONE])
-        .an_output_each()
-        .contents(&["DTRACE_DOF_INIT_DISABLE=1\n\
+    map(ENVIRONMENT).prints(
+        "DTRACE_DOF_INIT_DISABLE=1\n\
              HOME=/root\n\
              MANTA_INPUT_FILE=/manta/%u/stor/obj1\n\
              MANTA_INPUT_OBJECT=/%u/stor/obj1\n\
@@ -37,8 +31,8 @@ fn jobMenv() -> Result<()> {
              MANTA_NO_AUTH=true\n\
              MANTA_OUTPUT_BASE=/%u/jobs/%j/stor/%u/stor/obj1.0.\n\
              MANTA_URL=http://localhost:80/\n\
-             MANTA_USER=%u\n"])
-        .run()
+             MANTA_USER=%u\n",
+    )
 }
 
 #[test]
@@ -66,10 +60,7 @@ fn jobRenv() -> Result<()> {
 #[test]
 fn jobMtmpfs() -> Result<()> {
     map("df --output=target /tmp | tail -1; mount | grep -c ' /tmp type tmpfs' | grep -qx 0 && echo okay")
-        .inputs(&[ONE])
-        .an_output_each()
-        .contents(&["/\nokay\n"])
-        .run()
+        .prints("/\nokay\n")
 }
 
 /// Nobody in a zone can reboot it.

@@ -141,11 +141,7 @@ fn jobR0bi() -> Result<()> {
 
 #[test]
 fn jobM0bo() -> Result<()> {
-    map("true")
-        .inputs(&["/%u/stor/obj1"])
-        .an_output_each()
-        .contents(&[""])
-        .run()
+    map("true").prints("")
 }
 
 #[test]
@@ -266,37 +262,22 @@ fn jobMasset() -> Result<()> {
     map("/assets/%u/stor/asset.sh 17")
         .with("assets", json!(["/%u/stor/asset.sh"]))
         .object("/%u/stor/asset.sh", "#!/bin/bash\necho sarabi $*\n")
-        .inputs(&["/%u/stor/obj1"])
-        .an_output_each()
-        .contents(&["sarabi 17\n"])
-        .run()
+        .prints("sarabi 17\n")
 }
 
 #[test]
 fn jobMmget() -> Result<()> {
-    map("cmp <(mget -q $MANTA_INPUT_OBJECT) $MANTA_INPUT_FILE && echo same")
-        .inputs(&["/%u/stor/obj1"])
-        .an_output_each()
-        .contents(&["same\n"])
-        .run()
+    map("cmp <(mget -q $MANTA_INPUT_OBJECT) $MANTA_INPUT_FILE && echo same").prints("same\n")
 }
 
 #[test]
 fn jobMmls() -> Result<()> {
-    map("mls $MANTA_INPUT_OBJECT")
-        .inputs(&["/%u/stor/obj1"])
-        .an_output_each()
-        .contents(&["obj1\n"])
-        .run()
+    map("mls $MANTA_INPUT_OBJECT").prints("obj1\n")
 }
 
 #[test]
 fn jobMmjob() -> Result<()> {
-    map("mjob inputs $MANTA_JOB_ID")
-        .inputs(&["/%u/stor/obj1"])
-        .an_output_each()
-        .contents(&["/%u/stor/obj1\n"])
-        .run()
+    map("mjob inputs $MANTA_JOB_ID").prints("/%u/stor/obj1\n")
 }
 
 #[test]

@@ -185,6 +185,12 @@ impl Scenario {
         self
     }
 
+    /// Runs on one object, where this is what must be the output.
+    pub(crate) fn prints(self, output: &str) -> Result<()> {
+        let scenario = self.inputs(&["/%u/stor/obj1"]).an_output_each();
+        scenario.contents(&[output]).run()
+    }
+
     pub(crate) fn run(self) -> Result<()> {
         self.run_on(Launch::new())
     }

@@ -55,21 +55,12 @@ const MEMORY: &str = "read -r _ kib _ < /proc/meminfo; echo $((kib / 1024))";
 
 #[test]
 fn jobMmemoryDefault() -> Result<()> {
-    map(MEMORY)
-        .inputs(&[ONE])
-        .an_output_each()
-        .contents(&["1024\n"])
-        .run()
+    map(MEMORY).prints("1024\n")
 }
 
 #[test]
 fn jobMmemoryExtended() -> Result<()> {
-    map(MEMORY)
-        .with("memory", json!(512))
-        .inputs(&[ONE])
-        .an_output_each()
-        .contents(&["512\n"])
-        .run()
+    map(MEMORY).with("memory", json!(512)).prints("512\n")
 }
 
 /// On a disk that is large enough in any case, since the usual size is made smaller on one that is not.
