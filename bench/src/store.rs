@@ -21,11 +21,14 @@ use tokio::time::timeout;
 
 use crate::connection::{Connection, Request};
 use crate::cpu_group::CpuGroup;
+use crate::metrics;
 use crate::processes;
 use crate::signer::Signer;
 
 /// A first start makes an RSA key, which takes seconds on a busy machine.
 const START_PATIENCE: Duration = Duration::from_secs(60);
+/// Until zones are in the state that is waited for.
+const ZONES_PATIENCE: Duration = Duration::from_secs(60);
 /// SIGTERM drains what is under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -196,6 +199,25 @@ impl Store {
             .call(&self.signer, &Request::new("GET", "/metrics"))
             .await?;
         Ok(String::from_utf8_lossy(answer.expect(200)?.body).into_owned())
+    }
+
+    /// How many zones are in a state.
+    pub(crate) async fn zones(&self, state: &str) -> Result<f64> {
+        let series = format!("manta_zones{{state=\"{state}\"}}");
+        metrics::series(&self.metrics().await?, &series)
+    }
+
+    /// Waits until so many zones are in a state.
+    pub(crate) async fn zones_are(&self, state: &str, count: f64) -> Result<()> {
+        let started = Instant::now();
+        while self.zones(state).await? != count {
+            ensure!(
+                started.elapsed() < ZONES_PATIENCE,
+                "{count} zones are to be {state}"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
     }
 
     /// Processor time of the store and of its zones so far. Zones may be in groups of their own; they are

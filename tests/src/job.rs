@@ -59,6 +59,13 @@ impl Job {
         &self.location
     }
 
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.location
+            .rsplit_once('/')
+            .map_or(self.location.as_str(), |(_, id)| id)
+    }
+
     pub fn add(&self, client: &mut Client, inputs: &[String]) -> Result<()> {
         let request = Request::new("POST", &format!("{}/live/in", self.location))
             .header("content-type", "text/plain")

@@ -349,6 +349,15 @@ impl Client {
         self.call(&request.claiming(0))
     }
 
+    /// The rows of all objects in a tree.
+    pub fn objects_below(&mut self, path: &str) -> Result<Vec<Value>> {
+        let rows = self.get(&format!("{path}?recursive=true&type=o"))?;
+        let rows = rows.expect(200)?.text();
+        rows.lines()
+            .map(|row| serde_json::from_str(row).context("understand a row"))
+            .collect()
+    }
+
     /// Names in a directory, all of them, in order.
     pub fn names(&mut self, path: &str) -> Result<Vec<String>> {
         let mut names: Vec<String> = Vec::new();

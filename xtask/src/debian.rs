@@ -12,7 +12,7 @@ use crate::command::{find, run, succeeds};
 /// Program, its package, and who wants it.
 type Need = (&'static str, &'static str, &'static str);
 
-const FOR_TESTS: [Need; 10] = [
+const FOR_TESTS: [Need; 13] = [
     ("cc", "gcc", "the bundled SQLite is C"),
     ("strace", "strace", "tests read the order of system calls"),
     ("mkfs.ext4", "e2fsprogs", "disk limits of zones"),
@@ -24,6 +24,17 @@ const FOR_TESTS: [Need; 10] = [
     ("openssl", "openssl", "signatures made by another program"),
     ("setpriv", "util-linux", "tests that run as another user"),
     ("xargs", "findutils", "what a job is compared with"),
+    (
+        "curl",
+        "curl",
+        "tasks that talk to the store without its tools",
+    ),
+    ("perl", "perl", "tasks that talk to the kernel"),
+    (
+        "reboot",
+        "systemd-sysv",
+        "tasks that try to reboot their zone",
+    ),
     ("node", "nodejs", "the real client of npm"),
     ("npm", "npm", "the real client of npm"),
     ("python3", "python3", "the real client of PyPI"),

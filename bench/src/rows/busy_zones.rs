@@ -1,7 +1,7 @@
 //! Whether jobs starve the object path: reading at a fixed rate, with every zone at work and with none.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
@@ -23,7 +23,6 @@ pub(crate) const METHOD: &str = "GET of 4 KiB, 1,000 a second on 4 connections i
 
 const INPUT_BYTES: usize = 1 << 20;
 const EXEC: &str = "while wc < \"$MANTA_INPUT_FILE\" > /tmp/counts; do :; done";
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Expects the objects of the row `get`.
 pub(crate) async fn prepare(store: &Store) -> Result<()> {
@@ -87,28 +86,27 @@ async fn while_busy(store: &Store) -> Result<Histogram> {
         between_polls: Duration::from_millis(10),
     };
     let mut jobs = Vec::new();
-    for _ in 0..zones as usize {
-        jobs.push(job.start(store, &mut connection).await?);
+    let latencies = async {
+        for _ in 0..zones as usize {
+            jobs.push(job.start(store, &mut connection).await?);
+        }
+        store.zones_are("busy", zones).await?;
+        let latencies = latencies(store).await?;
+        let busy = store.zones("busy").await?;
+        ensure!(
+            busy == zones,
+            "{busy} of {zones} zones were busy to the end"
+        );
+        Ok(latencies)
     }
-    wait(store, |text| {
-        Ok(metrics::series(text, "manta_zones{state=\"busy\"}")? == zones)
-    })
-    .await?;
-    let latencies = latencies(store).await?;
-    let busy = metrics::series(&store.metrics().await?, "manta_zones{state=\"busy\"}")?;
-    ensure!(
-        busy == zones,
-        "{busy} of {zones} zones were busy to the end"
-    );
+    .await;
+    // They have no end of their own, however the measurement went.
     for job in &jobs {
         cancel(store, &mut connection, job).await?;
     }
     all_archived(store).await?;
-    wait(store, |text| {
-        Ok(metrics::series(text, "manta_zones{state=\"ready\"}")? == zones)
-    })
-    .await?;
-    Ok(latencies)
+    store.zones_are("ready", zones).await?;
+    latencies
 }
 
 async fn cancel(store: &Store, connection: &mut Connection, job: &str) -> Result<()> {
@@ -118,18 +116,5 @@ async fn cancel(store: &Store, connection: &mut Connection, job: &str) -> Result
         .call(store.signer(), &request)
         .await?
         .expect(202)?;
-    Ok(())
-}
-
-/// Until the metrics say so.
-pub(super) async fn wait(store: &Store, so: impl Fn(&str) -> Result<bool>) -> Result<()> {
-    let started = Instant::now();
-    while !so(&store.metrics().await?)? {
-        ensure!(
-            started.elapsed() < PATIENCE,
-            "zones are not in the state that is waited for"
-        );
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
     Ok(())
 }

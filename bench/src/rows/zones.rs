@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::busy_zones::wait;
 use crate::connection::Request;
 use crate::job::{Job, Phase, all_archived};
 use crate::metrics;
@@ -18,7 +17,6 @@ pub(crate) const METHOD: &str = "Reset: 100 jobs `true` on one object, each begu
 
 const JOBS: usize = 100;
 const RESET: &str = "manta_zone_reset_seconds";
-const READY: &str = "manta_zones{state=\"ready\"}";
 const FEW: usize = 1;
 const MANY: usize = 65;
 
@@ -61,7 +59,7 @@ async fn resets(store: &Store) -> Result<f64> {
     for _ in 0..JOBS {
         job.run(store, &mut connection).await?;
         all_archived(store).await?;
-        wait(store, |text| Ok(metrics::series(text, READY)? == zones)).await?;
+        store.zones_are("ready", zones).await?;
     }
     metrics::median(&before, &store.metrics().await?, RESET)
 }
@@ -70,10 +68,7 @@ async fn resets(store: &Store) -> Result<f64> {
 async fn available(origin: &Origin, zones: usize) -> Result<f64> {
     let settings = format!("[jobs]\nzones = {zones}\n");
     let store = Store::start_with(origin, &format!("zones-{zones}"), &settings).await?;
-    wait(&store, |text| {
-        Ok(metrics::series(text, READY)? == zones as f64)
-    })
-    .await?;
+    store.zones_are("ready", zones as f64).await?;
     rustix::fs::sync();
     let mut most = 0.0_f64;
     for _ in 0..50 {

@@ -26,7 +26,7 @@ fn m1_create_status_and_end() -> Result<()> {
     let store = store()?;
     let mut client = store.client()?;
     let job = Job::create(&mut client, &store, &json!([{"exec": "cat"}]))?;
-    let id = job.path().rsplit('/').next().context("an id")?;
+    let id = job.id();
     let status = job.status(&mut client)?;
     ensure!(status["id"] == id, "{status}");
     ensure!(

@@ -1,7 +1,7 @@
 //! `kill -9` in the middle of a thousand concurrent PUTs and DELETEs, again and again, over the same data.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rand::rngs::StdRng;
@@ -184,12 +184,7 @@ fn acknowledged_writes_survive_and_nothing_is_half_done() -> Result<()> {
     }
     // The sweep at the start takes copies that are clearly older than the process. Those of the last kill are
     // not yet, so there is one more start.
-    let killed = Instant::now();
-    wait_for(
-        "the last copies to be older than a start",
-        Duration::from_secs(10),
-        || Ok((killed.elapsed() > Duration::from_secs(2)).then_some(())),
-    )?;
+    on_disk::wait_until_old(&store)?;
     store.stop()?;
     store.start()?;
     only_what_is_named(&store, &names)?;

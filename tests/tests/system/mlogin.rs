@@ -82,7 +82,7 @@ fn object(store: &Store) -> Result<String> {
 }
 
 /// What a person does in a shell: look around, resize the window, stop something, leave something behind.
-fn a_visit() -> Value {
+fn a_visit(left_behind: &str) -> Value {
     json!([
         {"see": PROMPT, "type": "stty size; cat $MANTA_INPUT_FILE; tty; echo $TERM \"loo\"ked\r"},
         {"see": "looked"},
@@ -91,23 +91,29 @@ fn a_visit() -> Value {
         {"see": PROMPT, "resize": [50, 120],
             "type": "until [ \"$(stty size)\" = '50 120' ]; do sleep 0.01; done; echo re\"sized\"\r"},
         {"see": "resized"},
-        {"see": PROMPT, "type": "nohup sleep 98765 > /dev/null 2>&1 &\r"},
+        {"see": PROMPT, "type": format!("nohup sleep {left_behind} > /dev/null 2>&1 &\r")},
+        {"see": PROMPT, "type": format!("kill -0 $! && echo be\"hind\"\r")},
+        {"see": "behind"},
         {"see": PROMPT, "type": "exit 3\r"},
         {"see": "remote process exited"},
     ])
 }
 
-/// The visit, by either command; nothing that it leaves behind outlives it.
-fn visit(mlogin: impl FnOnce(&Home) -> Result<Command>, code: i64) -> Result<()> {
+/// The visit, by either command; nothing that it leaves behind, which sleeps for so many seconds, outlives it.
+fn visit(
+    mlogin: impl FnOnce(&Home) -> Result<Command>,
+    code: i64,
+    left_behind: &str,
+) -> Result<()> {
     let store = store()?;
     let home = store.user()?;
     let object = object(&store)?;
-    let shown = at_terminal(&home, mlogin(&home)?.arg(&object), &a_visit())?;
+    let shown = at_terminal(&home, mlogin(&home)?.arg(&object), &a_visit(left_behind))?;
     shown.has(SEEN)?;
     ensure!(shown.code == code, "{shown:#?}");
     is_clean(&store, &shown.job(&store)?)?;
     wait_for("what was left behind to be gone", PATIENCE, || {
-        Ok((!machine::runs(&["sleep", "98765"])).then_some(()))
+        Ok((!machine::runs(&["sleep", left_behind])).then_some(()))
     })?;
     store.finish()
 }
@@ -129,7 +135,7 @@ const SEEN: &[&str] = &[
 
 #[test]
 fn npm_mlogin_is_a_shell_next_to_an_object() -> Result<()> {
-    visit(|home| home.npm("mlogin"), 0)
+    visit(|home| home.npm("mlogin"), 0, "98765")
 }
 
 #[test]
@@ -163,7 +169,7 @@ fn npm_mlogin_shows_why_a_session_does_not_begin() -> Result<()> {
 
 #[test]
 fn mlogin_is_a_shell_next_to_an_object() -> Result<()> {
-    visit(|home| Ok(home.own("mlogin")), 3)
+    visit(|home| Ok(home.own("mlogin")), 3, "98764")
 }
 
 #[test]
@@ -299,10 +305,9 @@ fn mlogin_needs_an_object_and_a_terminal() -> Result<()> {
 #[test]
 fn a_zone_reaches_no_session_but_its_own() -> Result<()> {
     let store = store()?;
-    let home = store.user()?;
     let mut client = store.client()?;
     let other = Job::create(&mut client, &store, &json!([{"exec": "true"}]))?;
-    let id = other.path().rsplit('/').next().context("an id")?;
+    let id = other.id();
     let attach = |id: &str, end: &str| {
         format!(
             "exec 3<> /dev/tcp/localhost/80; printf 'GET /%s/medusa/attach/%s/%s HTTP/1.1\\r\\nHost: x\\r\\n\
@@ -323,6 +328,5 @@ fn a_zone_reaches_no_session_but_its_own() -> Result<()> {
         answers == "HTTP/1.1 400 Bad Request\r\n".repeat(3),
         "{answers:?}"
     );
-    drop(home);
     store.finish()
 }

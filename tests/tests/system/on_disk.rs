@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
-use tests::{Store, machine};
+use tests::{Store, machine, wait_for};
 
 /// Copies with their sizes in bytes, of all storage directories, but for what the store has put there itself.
 pub(crate) fn copies(store: &Store) -> Result<BTreeMap<PathBuf, u64>> {
@@ -26,6 +27,23 @@ pub(crate) fn copies(store: &Store) -> Result<BTreeMap<PathBuf, u64>> {
 fn is_the_stores(path: &Path, size: u64) -> bool {
     const BEGIN: &[u8] = b"#!/bin/bash\n# The zone's end of an mlogin session.\n";
     size < 1024 && std::fs::read(path).is_ok_and(|content| content.starts_with(BEGIN))
+}
+
+/// Waits until a start of the store takes all copies for older than itself, by the clock of the file system.
+pub(crate) fn wait_until_old(store: &Store) -> Result<()> {
+    const OLD: Duration = Duration::from_secs(2);
+    wait_for("copies to be old", Duration::from_secs(30), || {
+        for path in files(store)?.keys() {
+            // What is gone meanwhile is no copy any more.
+            let Ok(made) = std::fs::metadata(path).and_then(|file| file.modified()) else {
+                continue;
+            };
+            if made.elapsed().is_ok_and(|age| age < OLD) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })
 }
 
 /// What is being written, or was when the store died.

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
@@ -365,12 +365,7 @@ fn copies_without_metadata_are_swept() -> Result<()> {
     store.stop()?;
     fs::copy(known, &orphan).context("make an orphan")?;
     // The sweep at the start takes what is clearly older than the process, by the clock of the file system.
-    let made = Instant::now();
-    wait_for(
-        "the orphan to be older than the next start",
-        Duration::from_secs(10),
-        || Ok((made.elapsed() > Duration::from_secs(2)).then_some(())),
-    )?;
+    on_disk::wait_until_old(&store)?;
     store.start()?;
     wait_for("the orphan to be swept", Duration::from_secs(60), || {
         Ok((!orphan.exists()).then_some(()))

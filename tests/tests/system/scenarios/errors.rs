@@ -22,8 +22,9 @@ fn of_obj1(code: &str, message: &str) -> Value {
     })
 }
 
-fn of_reducer(code: &str, message: &str) -> Value {
-    json!({"what": "phase 0: reduce", "code": code, "message": message, "input": null})
+/// Of a failing reducer.
+pub(super) fn of_reducer(message: &str) -> Value {
+    json!({"what": "phase 0: reduce", "code": "UserTaskError", "message": message, "input": null})
 }
 
 fn exited(code: u8) -> String {
@@ -256,7 +257,7 @@ fn jobMerrorBackdoorFail() -> Result<()> {
 #[test]
 fn jobRerrorBackdoorFail() -> Result<()> {
     reduce(&control("fail"))
-        .errors(&[of_reducer("UserTaskError", "no message given")])
+        .errors(&[of_reducer("no message given")])
         .run()
 }
 

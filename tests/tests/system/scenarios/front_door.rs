@@ -39,7 +39,7 @@ fn create_and_get_job() -> Result<()> {
     let phases = json!([phase, phase]);
     let job = Job::create(&mut client, &store, &phases)?;
     let status = job.status(&mut client)?;
-    let id = job.path().rsplit('/').next().context("an id")?;
+    let id = job.id();
     ensure!(status["id"] == id && status["name"] == "test", "{status}");
     ensure!(
         matches!(status["state"].as_str(), Some("queued" | "running")),

@@ -13,10 +13,6 @@ use super::{PATIENCE, Stage, map};
 
 const ONE: &str = "/%u/stor/obj1";
 
-fn id(job: &Job) -> &str {
-    job.path().rsplit('/').next().unwrap_or_default()
-}
-
 fn the_only(attempts: Vec<Attempt>) -> Result<Attempt> {
     ensure!(attempts.len() == 1, "{attempts:#?}");
     attempts.into_iter().next().context("one")
@@ -75,7 +71,7 @@ fn jobMmeterExitsEarly() -> Result<()> {
     let job = Job::create(&mut client, store, &phases)?;
     job.add(&mut client, &[input])?;
     let early = wait_for("the reducer to end", Duration::from_secs(30), || {
-        let attempts = metering::attempts(store, id(&job))?;
+        let attempts = metering::attempts(store, job.id())?;
         Ok(attempts
             .into_iter()
             .find(|attempt| attempt.done().is_some()))
@@ -89,7 +85,7 @@ fn jobMmeterExitsEarly() -> Result<()> {
         error["message"] == "user command exited with code 1",
         "{error}"
     );
-    let attempt = the_only(metering::attempts(store, id(&job))?)?;
+    let attempt = the_only(metering::attempts(store, job.id())?)?;
     attempt.check()?;
     ensure!(attempt.records == early.records, "{attempt:#?}");
     stage.store.finish()
@@ -106,13 +102,13 @@ fn a_task_that_is_cancelled_is_metered() -> Result<()> {
     let job = Job::create(&mut client, store, &json!([{"exec": "sleep 100000"}]))?;
     job.add(&mut client, &[input])?;
     wait_for("the task to start", Duration::from_secs(30), || {
-        Ok(metering::attempts(store, id(&job))?.pop())
+        Ok(metering::attempts(store, job.id())?.pop())
     })?;
     job.cancel(&mut client)?;
     job.wait(&mut client, PATIENCE)?
         .only_error("JobCancelledError")?;
     let attempt = wait_for("the task to be metered", Duration::from_secs(30), || {
-        let attempts = metering::attempts(store, id(&job))?;
+        let attempts = metering::attempts(store, job.id())?;
         Ok(attempts
             .into_iter()
             .find(|attempt| attempt.done().is_some()))

@@ -299,7 +299,7 @@ impl Stage {
         job: &Job,
         done: &Finished,
     ) -> Result<()> {
-        let id = job.path().rsplit('/').next().unwrap_or_default();
+        let id = job.id();
         let owner = job.path().split('/').nth(1).unwrap_or_default();
         let expected = |text: &str| self.name(text).replace("%o", owner).replace("%j", id);
 
@@ -438,16 +438,10 @@ impl Stage {
 
 /// Names of all objects in a tree.
 pub(crate) fn objects_below(client: &mut Client, directory: &str) -> Result<Vec<String>> {
-    let listing = client.get(&format!("{}?recursive=true&type=o", url(directory)))?;
-    let listing = listing.expect(200)?.text();
-    listing
-        .lines()
-        .map(|line| {
-            let row: Value = serde_json::from_str(line).context("understand a row")?;
-            let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
-            Ok(format!("{}/{}", text("parent"), text("name")))
-        })
-        .collect()
+    let rows = client.objects_below(&url(directory))?;
+    let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
+    let name = |row: &Value| format!("{}/{}", text(row, "parent"), text(row, "name"));
+    Ok(rows.iter().map(name).collect())
 }
 
 fn fits(wanted: &str, text: &str) -> bool {

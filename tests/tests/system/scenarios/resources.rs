@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tests::job::url;
 use tests::{LargeDisk, Launch};
 
+use super::errors::of_reducer;
 use super::{Scenario, Stage, map, reduce};
 
 const ONE: &str = "/%u/stor/obj1";
@@ -88,10 +89,6 @@ fn jobMdiskExtended() -> Result<()> {
 
 /// Keeps the last line of what never has one.
 const BOMB: (&str, &str) = ("/%u/stor/bomb", "#!/bin/bash\nexec tail /dev/zero\n");
-
-fn of_reducer(message: &str) -> Value {
-    json!({"what": "phase 0: reduce", "code": "UserTaskError", "message": message, "input": null})
-}
 
 /// The process that is killed is the one that asked for too much; the command goes on.
 #[test]
