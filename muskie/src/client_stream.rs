@@ -13,10 +13,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use crate::config::Config;
+use crate::server::Place;
 use crate::transport::Transport;
 
 /// What the requests of a connection tell its socket.
@@ -31,7 +31,7 @@ pub(crate) struct ConnectionState {
     /// Something refused is still on its way in.
     pub(crate) linger: AtomicBool,
     /// Its place among all connections, also when it is no HTTP any more.
-    pub(crate) _permit: Option<OwnedSemaphorePermit>,
+    pub(crate) _place: Option<Place>,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -185,13 +185,16 @@ async fn authenticate(
         server.throttling.may_try(head.client, class)?;
     }
     let somebody = auth::authenticate(server, head, credentials).await;
-    match &somebody {
-        Ok(_) => {}
-        Err(error) if guessed && error.answer().status.is_client_error() => {
+    // Of any other error it is the store that cannot tell.
+    let refused = |error: &Error| error.answer().status.is_client_error();
+    if somebody.as_ref().is_err_and(refused) {
+        if guessed {
             server.throttling.failed(head.client, class);
+        } else {
+            // It costs what a request of nobody does.
+            let nobody = Asker::address(head.client);
+            server.throttling.check(nobody, None, class)?;
         }
-        // Nobody could tell.
-        Err(_) => {}
     }
     somebody
 }

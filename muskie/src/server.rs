@@ -308,6 +308,29 @@ async fn accept(socket: TcpListener, door: Door, server: Arc<Server>) {
     }
 }
 
+/// A connection's place among all, counted as long as somebody has it.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _permit: OwnedSemaphorePermit,
+    server: Arc<Server>,
+}
+
+impl Place {
+    fn taken(permit: OwnedSemaphorePermit, server: &Arc<Server>) -> Self {
+        server.metrics.connections.fetch_add(1, Relaxed);
+        Self {
+            _permit: permit,
+            server: Arc::clone(server),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.server.metrics.connections.fetch_sub(1, Relaxed);
+    }
+}
+
 fn admit(stream: TcpStream, remote: SocketAddr, door: &Door, server: &Arc<Server>) {
     let (permit, admission) = match server.connection_permits.clone().try_acquire_owned() {
         Ok(permit) => (permit, Admission::Welcome),
@@ -321,17 +344,16 @@ fn admit(stream: TcpStream, remote: SocketAddr, door: &Door, server: &Arc<Server
     };
     let (server, door) = (server.clone(), door.clone());
     let tracker = server.connections.clone();
+    let place = Place::taken(permit, &server);
     tracker.spawn(async move {
-        server.metrics.connections.fetch_add(1, Relaxed);
         let origin = Origin {
             remote,
             secure: !matches!(door, Door::Insecure),
             admission,
         };
         if let Some(transport) = greet(stream, &door, &server).await {
-            connection(transport, origin, permit, &server).await;
+            connection(transport, origin, place, &server).await;
         }
-        server.metrics.connections.fetch_sub(1, Relaxed);
     });
 }
 
@@ -362,14 +384,9 @@ async fn greet(stream: TcpStream, door: &Door, server: &Server) -> Option<Transp
     }
 }
 
-async fn connection(
-    transport: Transport,
-    origin: Origin,
-    permit: OwnedSemaphorePermit,
-    server: &Arc<Server>,
-) {
+async fn connection(transport: Transport, origin: Origin, place: Place, server: &Arc<Server>) {
     let state = Arc::new(ConnectionState {
-        _permit: Some(permit),
+        _place: Some(place),
         ..ConnectionState::default()
     });
     let patience = Patience::from(&server.config);

@@ -345,6 +345,8 @@ async fn who_may_attach_to_what() {
 async fn a_session_holds_the_places_of_its_connections() {
     let store = start_with(|config| config.connections_max = 5).await;
     let (_, mut master, mut slave) = linked(&store).await;
+    // And the one that asks.
+    store.wait_metric("muskie_connections", 3).await;
     let asks = Request::new("GET", "/alice/stor").signed_by(&store.alice);
     let deadline = tokio::time::Instant::now() + PATIENCE;
     let mut held = Vec::new();
