@@ -4,6 +4,7 @@
 mod account;
 pub(crate) mod image;
 mod policy;
+mod restart;
 mod role;
 mod user;
 
@@ -50,6 +51,9 @@ enum OfStore {
     /// Roles: which policies they carry, and who holds them
     #[command(subcommand)]
     Role(role::Command),
+    /// Start a part of the store anew
+    #[command(subcommand)]
+    Restart(restart::Command),
     /// How much may be asked of the store in a second, and at once
     #[command(subcommand)]
     Throttle(throttle::Command),
@@ -71,6 +75,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             OfStore::User(command) => user::run(&client, command).await,
             OfStore::Policy(command) => policy::run(&client, command).await,
             OfStore::Role(command) => role::run(&client, command).await,
+            OfStore::Restart(command) => restart::run(&client, command).await,
             OfStore::Throttle(command) => throttle::run(&client, command).await,
         }
     })

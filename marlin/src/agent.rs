@@ -137,7 +137,8 @@ pub(crate) struct Parts {
 pub(crate) enum Message {
     Submit(Box<TaskSpec>),
     Close(GroupKey),
-    Abort(JobId),
+    /// Whoever waits is told once no zone works for the job.
+    Abort(JobId, Option<oneshot::Sender<()>>),
     /// The stream can take a task.
     Free(StreamId),
     /// A reducer's command has ended before all its inputs are known, which its commit consumes. Source: marlin.md
@@ -164,6 +165,7 @@ impl Agent {
             parts,
             generation: shutdown.child_token(),
             restarting: None,
+            evicting: Vec::new(),
             tasks: HashMap::new(),
             groups: HashMap::new(),
             streams: HashMap::new(),
@@ -186,7 +188,14 @@ impl Agent {
 
     /// Drops everything of a job. Zones that run its tasks end by the job's own token.
     pub(crate) async fn abort(&self, job: JobId) {
-        let _ = self.mailbox.send(Message::Abort(job)).await;
+        let _ = self.mailbox.send(Message::Abort(job, None)).await;
+    }
+
+    /// The same, and returns once no zone works for the job any more: what is submitted then starts afresh.
+    pub(crate) async fn evict(&self, job: JobId) {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.mailbox.send(Message::Abort(job, Some(reply))).await;
+        let _ = answer.await;
     }
 
     /// Returns once no task runs and none is known any more.
@@ -219,6 +228,8 @@ struct Owner {
     generation: CancellationToken,
     /// Who waits for a restart, until it is done.
     restarting: Option<oneshot::Sender<()>>,
+    /// Who waits for the zones of a job.
+    evicting: Vec<(JobId, oneshot::Sender<()>)>,
     schedule: Schedule,
     /// Tasks that are queued.
     tasks: HashMap<TaskId, Box<TaskSpec>>,
@@ -248,6 +259,12 @@ impl Owner {
             self.schedule.set_zones(self.parts.zones.capacity());
             for effect in self.schedule.balance(Instant::now()) {
                 self.carry_out(effect);
+            }
+            let evicted = self
+                .evicting
+                .extract_if(.., |(job, _)| !self.schedule.serves(*job));
+            for (_, told) in evicted {
+                let _ = told.send(());
             }
             let deadline = self.schedule.next_deadline();
             tokio::select! {
@@ -309,7 +326,8 @@ impl Owner {
                 self.tasks.insert(task.id, task);
             }
             Message::Close(group) => self.schedule.close(group),
-            Message::Abort(job) => {
+            Message::Abort(job, told) => {
+                self.evicting.extend(told.map(|told| (job, told)));
                 for task in self.schedule.abort(job) {
                     self.tasks.remove(&task);
                 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::agent::group::{DISK_GIB, MEMORY_MIB};
 use crate::names;
-use crate::record::{Commit, Entry, Failure, JobRecord, Work};
+use crate::record::{Commit, Failure, JobRecord, Work};
 use crate::run::{CommandEnd, Resources};
 use crate::task_id::task_id;
 
@@ -28,19 +28,8 @@ impl Explained {
         }
     }
 
-    /// The documents of the tasks that an entry ended, at `time`.
-    pub(crate) fn entry(&self, entry: Entry, time: Timestamp) -> Vec<String> {
-        match entry {
-            Entry::Commit(commit) => vec![self.commit(&commit, time).to_string()],
-            Entry::Cancelled { errors, .. } => {
-                let cancelled = |failure: &Failure| self.cancelled(failure, time).to_string();
-                errors.iter().map(cancelled).collect()
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    fn commit(&self, commit: &Commit, time: Timestamp) -> Value {
+    /// The document of a task that was committed at `time`.
+    pub(crate) fn commit(&self, commit: &Commit, time: Timestamp) -> Value {
         let run = commit.run.as_deref();
         let failure = commit.failure.as_ref();
         let state = match (commit.attempts, failure) {
@@ -100,7 +89,8 @@ impl Explained {
         task
     }
 
-    fn cancelled(&self, failure: &Failure, time: Timestamp) -> Value {
+    /// The document of a task that the cancellation at `time` ended.
+    pub(crate) fn cancelled(&self, failure: &Failure, time: Timestamp) -> Value {
         let mut task = json!({
             "phase": failure.phase,
             "state": "cancelled",
@@ -246,8 +236,7 @@ mod tests {
     }
 
     fn document(job: &Explained, commit: Commit) -> Value {
-        let lines = job.entry(Entry::Commit(commit), Timestamp::from_millis(10_000));
-        serde_json::from_str(&lines[0]).unwrap()
+        job.commit(&commit, Timestamp::from_millis(10_000))
     }
 
     #[test]
@@ -364,21 +353,10 @@ mod tests {
         );
         assert_eq!(old["repeat"], "mlogin -c cat");
         assert!(old.get("input").is_none() && old.get("p0input").is_none());
-        let cancelled = Entry::Cancelled {
-            errors: vec![failure(0, Some("/u/x")), failure(1, None)],
-            tasks: 2,
-        };
-        let lines = job.entry(cancelled, Timestamp::from_millis(1));
-        assert_eq!(lines.len(), 2);
-        assert!(
-            lines
-                .iter()
-                .all(|line| line.contains("\"state\":\"cancelled\""))
-        );
-        assert!(
-            job.entry(Entry::Finished, Timestamp::from_millis(1))
-                .is_empty()
-        );
+        for failure in [failure(0, Some("/u/x")), failure(1, None)] {
+            let document = job.cancelled(&failure, Timestamp::from_millis(1));
+            assert_eq!(document["state"], "cancelled");
+        }
     }
 
     #[test]

@@ -58,6 +58,10 @@ impl Job {
         !matches!(self, Self::Open | Self::Ended)
     }
 
+    pub(crate) fn is_archived(self) -> bool {
+        matches!(self, Self::Archived { .. })
+    }
+
     pub(crate) fn is_cancelled(self) -> bool {
         matches!(
             self,

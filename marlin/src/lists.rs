@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use libmanta::marlin::JobList;
-
 use libmanta::Timestamp;
+use libmanta::marlin::JobList;
 
 use crate::explain::Explained;
 use crate::journal::{Journal, JournalError, Position};
@@ -31,9 +30,13 @@ pub(crate) fn lines(
     let id = job.id;
     let select = Arc::new(Select {
         last_phase: job.definition.phases.len().saturating_sub(1),
-        tasks: Explained::new(job),
-        what,
-        form,
+        what: match what {
+            JobList::Inputs => What::Inputs,
+            JobList::Outputs => What::Outputs,
+            JobList::Failures => What::Failures(None),
+            JobList::Errors => What::Failures(Some(form)),
+            JobList::Tasks => What::Tasks(Explained::new(job)),
+        },
     });
     let pages = stream::try_unfold(
         (journal, Position::default(), select),
@@ -44,12 +47,13 @@ pub(crate) fn lines(
             }
             // Made one by one as they are taken: those of a task repeat what is the same for all tasks, so
             // they may be far longer than the page.
-            let selecting = select.clone();
+            let selecting = Arc::clone(&select);
             let entries = segments.into_iter().flat_map(|segment| {
                 let time = segment.time;
                 segment.entries.into_iter().map(move |entry| (entry, time))
             });
-            let lines = entries.flat_map(move |(entry, time)| selecting.lines(entry, time));
+            let lines =
+                entries.flat_map(move |(entry, time)| Arc::clone(&selecting).lines(entry, time));
             Ok(Some((stream::iter(lines.map(Ok)), (journal, next, select))))
         },
     );
@@ -59,40 +63,52 @@ pub(crate) fn lines(
 /// What of a log is in a list.
 struct Select {
     last_phase: usize,
-    tasks: Explained,
-    what: JobList,
-    form: Form,
+    what: What,
 }
 
+enum What {
+    Inputs,
+    Outputs,
+    /// The errors in a form, or the inputs that failed.
+    Failures(Option<Form>),
+    Tasks(Explained),
+}
+
+type Lines = Box<dyn Iterator<Item = String> + Send>;
+
 impl Select {
-    fn lines(&self, entry: Entry, time: Timestamp) -> Vec<String> {
-        let (what, form) = (self.what, self.form);
-        match (what, entry) {
-            (JobList::Inputs, Entry::Inputs { names }) => names,
-            (JobList::Outputs, Entry::Commit(commit)) if commit.phase == self.last_phase => commit
-                .outputs
-                .into_iter()
-                .map(|output| output.name)
-                .collect(),
-            (JobList::Failures | JobList::Errors, Entry::Commit(commit)) => commit
-                .failure
-                .and_then(|f| line(f, what, form))
-                .into_iter()
-                .collect(),
-            (JobList::Failures | JobList::Errors, Entry::Cancelled { errors, .. }) => errors
-                .into_iter()
-                .filter_map(|f| line(f, what, form))
-                .collect(),
-            (JobList::Tasks, entry) => self.tasks.entry(entry, time),
-            _ => Vec::new(),
+    fn lines(self: Arc<Self>, entry: Entry, time: Timestamp) -> Lines {
+        match (&self.what, entry) {
+            (What::Inputs, Entry::Inputs { names }) => Box::new(names.into_iter()),
+            (What::Outputs, Entry::Commit(commit)) if commit.phase == self.last_phase => {
+                Box::new(commit.outputs.into_iter().map(|output| output.name))
+            }
+            (What::Failures(form), Entry::Commit(commit)) => {
+                Box::new(commit.failure.and_then(|f| line(f, *form)).into_iter())
+            }
+            (What::Failures(form), Entry::Cancelled { errors, .. }) => {
+                let form = *form;
+                Box::new(errors.into_iter().filter_map(move |f| line(f, form)))
+            }
+            (What::Tasks(tasks), Entry::Commit(commit)) => {
+                Box::new(std::iter::once(tasks.commit(&commit, time).to_string()))
+            }
+            (What::Tasks(_), Entry::Cancelled { errors, .. }) => {
+                let document = move |failure| match &self.what {
+                    What::Tasks(tasks) => Some(tasks.cancelled(&failure, time).to_string()),
+                    _ => None,
+                };
+                Box::new(errors.into_iter().filter_map(document))
+            }
+            _ => Box::new(std::iter::empty()),
         }
     }
 }
 
-fn line(failure: Failure, what: JobList, form: Form) -> Option<String> {
-    match (what, form) {
-        (JobList::Errors, Form::Live) => Some(failure.to_json().to_string()),
-        (JobList::Errors, Form::Archived) => Some(failure.to_archived_json().to_string()),
-        _ => failure.origin,
+fn line(failure: Failure, form: Option<Form>) -> Option<String> {
+    match form {
+        Some(Form::Live) => Some(failure.to_json().to_string()),
+        Some(Form::Archived) => Some(failure.to_archived_json().to_string()),
+        None => failure.origin,
     }
 }

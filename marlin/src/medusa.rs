@@ -2,6 +2,7 @@
 //! command of their job, and as its asset. Source: marlin.md section 12.2.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -18,8 +19,21 @@ const NAME: &str = "/poseidon/public/medusa/agent.sh";
 /// The zone has the program in its `PATH`, of the same version as the store it speaks to.
 const SCRIPT: &str = "#!/bin/bash\n# The zone's end of an mlogin session.\nexec medusa-agent\n";
 
-/// Stores the script, unless it is there as it should be. Errors: why it could not be.
-pub(crate) async fn offer(front_door: &FrontDoor, identity: &dyn Identity) -> Result<(), String> {
+/// Longest pause between attempts.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Stores the script, unless it is there as it should be, however often that takes.
+pub(crate) async fn offer(front_door: &FrontDoor, identity: &dyn Identity) {
+    let mut pause = Duration::from_secs(1);
+    while let Err(reason) = try_offer(front_door, identity).await {
+        tracing::warn!(reason, "interactive sessions are not available yet");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Errors: why it could not be.
+async fn try_offer(front_door: &FrontDoor, identity: &dyn Identity) -> Result<(), String> {
     let account = identity
         .account(LOGIN)
         .await

@@ -36,6 +36,9 @@ use crate::supervisor::Supervisor;
 use crate::supervisor::owner::{self, MAILBOX, Message, Owner, REPORTS, Request};
 use crate::supervisor::view::View;
 
+/// How long a start waits for [`Service::offer_sessions`].
+const SESSIONS_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Jobs, supervised and run on this machine.
 #[derive(Debug)]
 pub struct Service {
@@ -136,15 +139,21 @@ impl Service {
     }
 
     /// Makes the object that `mlogin` needs; to be called when the front door serves. Without it there are jobs,
-    /// but no interactive ones. Does nothing on a machine that cannot run jobs.
-    pub async fn offer_sessions(&self) {
-        let Some(engine) = &self.engine else {
+    /// but no interactive ones. Waits a while; where that is not enough it goes on in the background, until it
+    /// succeeds or marlin shuts down. Does nothing on a machine that cannot run jobs.
+    pub async fn offer_sessions(self: &Arc<Self>) {
+        let Some(engine) = self.engine.clone() else {
             return;
         };
-        let identity = self.deps.identity.as_ref();
-        if let Err(reason) = medusa::offer(&engine.front_door, identity).await {
-            tracing::warn!(reason, "interactive sessions are not available");
-        }
+        let (deps, shutdown) = (Arc::clone(&self.deps), self.shutdown.clone());
+        let offering = self.tasks.spawn(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = medusa::offer(&engine.front_door, deps.identity.as_ref()) => {}
+            }
+        });
+        // A store whose nodes do not answer starts nevertheless, and can be looked at.
+        let _ = tokio::time::timeout(SESSIONS_PATIENCE, offering).await;
     }
 
     #[must_use]
@@ -183,7 +192,8 @@ impl Service {
     }
 
     /// Stops the supervisor of a job and starts another, which goes on from the log. `false` when no job of that
-    /// id is under way. Tasks that run are run again, which is no attempt of theirs.
+    /// id is under way. Tasks that run are run again, which is no attempt of theirs. Waits for a write of the log
+    /// that is under way, as long as that takes, and for the job's zones.
     ///
     /// Errors: the log cannot be read; the job then waits until this is called again. Goes on when it is dropped.
     pub async fn restart_supervisor(self: &Arc<Self>, id: JobId) -> Result<bool, StartError> {
@@ -196,7 +206,10 @@ impl Service {
     }
 
     /// Has the agent give back every zone and forget every task, and starts all supervisors again, which give it
-    /// their tasks anew. Errors as of [`restart_supervisor`](Self::restart_supervisor).
+    /// their tasks anew.
+    ///
+    /// Errors: logs cannot be read; these jobs wait until this is called again, or
+    /// [`restart_supervisor`](Self::restart_supervisor). All others go on.
     pub async fn restart_agent(self: &Arc<Self>) -> Result<(), StartError> {
         let this = Arc::clone(self);
         self.to_the_end(async move {
@@ -206,10 +219,15 @@ impl Service {
             let _alone = this.restarting.lock().await;
             engine.agent.restart().await;
             let jobs: Vec<JobId> = this.live.lock().keys().copied().collect();
+            let mut outcome = Ok(());
             for id in jobs {
-                this.replace_supervisor(id).await?;
+                if let Err(error) = this.replace_supervisor(id).await {
+                    let text = chain(&error);
+                    tracing::warn!(job_id = %id, error = text, "supervisor not started anew");
+                    outcome = outcome.and(Err(error));
+                }
             }
-            Ok(())
+            outcome
         })
         .await
     }
@@ -234,7 +252,7 @@ impl Service {
         if self.shutdown.is_cancelled() {
             return Ok(false);
         }
-        engine.agent.abort(id).await;
+        engine.agent.evict(id).await;
         let record = self.journal.job(id).await.map_err(StartError::journal)?;
         let Some(record) = record.filter(|record| record.summary.is_none()) else {
             // It was archived meanwhile.
@@ -290,7 +308,7 @@ impl Service {
             supervisor,
             mailbox,
             reports,
-            view,
+            view: Arc::clone(&view),
             position: replayed.position,
             waiting: BTreeMap::new(),
             tickets: 0,
@@ -302,8 +320,8 @@ impl Service {
         self.tasks.spawn(async move {
             let _ended = ended.drop_guard();
             owner.run().await;
-            // One that was stopped is simply not finished; its status stays what it was.
-            if !stop.is_cancelled() {
+            // Any other is simply not finished; it keeps its status, and may be restarted.
+            if view.borrow().job.is_archived() {
                 live.lock().remove(&id);
             }
         });

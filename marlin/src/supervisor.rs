@@ -279,10 +279,17 @@ impl Supervisor {
         if let Some(phase) = phase.and_then(|phase| self.phases.get_mut(phase)) {
             phase.resolving -= 1;
         }
-        // Its reducer may have failed meanwhile.
+        // Its reducer may have failed meanwhile, though that may not be recorded yet.
         let Some(item) = self.ledger.item(id).cloned() else {
             return;
         };
+        if let Place::Reducer(index) = item.place {
+            let phase = item.phase;
+            let reducer = self.tasks.get(Work::Reducer { phase, index });
+            if matches!(reducer, Some(Task::Finished { .. })) {
+                return;
+            }
+        }
         if self.intent.is_done() {
             return;
         }

@@ -15,7 +15,7 @@ use libmanta::moray::{
     BatchError, Buckets, MorayError, Namespace, Record, RecordKey, Update, Write,
 };
 use libmanta::triton::Zones;
-use libmanta::{Condition, ObjectKey, Timestamp};
+use libmanta::{Account, AccountId, Condition, Login, ObjectKey, Timestamp};
 use mahi::Member;
 use support::{Store, map, reduce};
 use testkit::zones::ZoneEvent;
@@ -398,6 +398,80 @@ async fn a_reducer_that_never_begins_does_not_keep_its_job() {
     assert_eq!(job.error().0, "TaskInitError");
     let area = format!("/user/jobs/{id}/stor");
     assert_eq!(store.objects(&area).await, [""; 0]);
+    store.stop().await;
+}
+
+/// Its tasks can say nothing any more; what became of them is told all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_is_archived_though_its_token_has_expired() {
+    let store = Store::start().await;
+    store.put("~~/stor/a", "x").await;
+    let principal = support::principal(&store.account);
+    let past = Some(Timestamp::from_millis(1));
+    let token = store.identity.mint_token(&principal, past);
+    let id = store.create_with_token(principal, token, vec![map("cat")], None);
+    let id = id.await.unwrap();
+    store.add(id, &["/user/stor/a"]).await.unwrap();
+    store.end(id).await.unwrap();
+    store
+        .wait(id, |status| status.time_archive_done.is_some())
+        .await;
+    let failed = store.get(&format!("/user/jobs/{id}/fail.txt")).await;
+    assert_eq!(failed, "/user/stor/a\n");
+    store.stop().await;
+}
+
+/// An owner who may not write any more does without, or the job would be in memory for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_may_not_be_archived_ends_when_its_records_would_go() {
+    let mut store = Store::start().await;
+    store
+        .restart_with(|config, _| config.linger = Duration::from_secs(1))
+        .await;
+    let gone = Account::new(AccountId::random(), Login::parse("gone").unwrap());
+    let principal = support::principal(&gone);
+    let id = store.create_as(principal, vec![map("cat")], None);
+    let id = id.await.unwrap();
+    store.end(id).await.unwrap();
+    store
+        .wait(id, |status| status.state == JobState::Done)
+        .await;
+    let deadline = Instant::now() + support::DEADLINE;
+    while store.marlin.snapshot().await["jobs"] != serde_json::json!([]) {
+        assert!(Instant::now() < deadline, "the job is still there");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    store.stop().await;
+}
+
+/// Restarting the agent forgets every task, so it is for all jobs that it can be done for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_whose_records_cannot_be_read_keeps_no_other_from_going_on() {
+    let store = Store::with_zones(8).await;
+    store.put("~~/stor/a", "x").await;
+    let mut jobs = Vec::new();
+    for _ in 0..4 {
+        let id = store.create(vec![map("cat; sleep 0.2")]).await;
+        store.add(id, &["/user/stor/a"]).await.unwrap();
+        jobs.push(id);
+    }
+    for unreadable in jobs.clone() {
+        *store.unreadable.lock().unwrap() = Some(unreadable);
+        store.marlin.restart_agent().await.unwrap_err();
+        *store.unreadable.lock().unwrap() = None;
+        assert!(store.marlin.restart_supervisor(unreadable).await.unwrap());
+    }
+    let last = jobs[0];
+    *store.unreadable.lock().unwrap() = Some(last);
+    store.marlin.restart_agent().await.unwrap_err();
+    for id in &jobs[1..] {
+        store.end(*id).await.unwrap();
+        assert_eq!(store.finish(*id).await.outputs.len(), 1);
+    }
+    *store.unreadable.lock().unwrap() = None;
+    assert!(store.marlin.restart_supervisor(last).await.unwrap());
+    store.end(last).await.unwrap();
+    assert_eq!(store.finish(last).await.outputs.len(), 1);
     store.stop().await;
 }
 

@@ -224,6 +224,12 @@ impl Schedule {
         tasks
     }
 
+    /// Whether a zone is at work for a job, or on its way back from it.
+    pub(crate) fn serves(&self, job: JobId) -> bool {
+        let mut groups = self.groups.iter();
+        groups.any(|group| group.key.job == job && !group.streams.is_empty())
+    }
+
     pub(crate) fn group_of(&self, stream: StreamId) -> Option<GroupKey> {
         let holds = |group: &&Group| group.streams.contains_key(&stream);
         self.groups.iter().find(holds).map(|group| group.key)

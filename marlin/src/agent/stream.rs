@@ -172,7 +172,8 @@ impl Stream {
                 step = self.run_task(zone, &front_door, desk, &task, init.as_deref()) => step,
             };
             if let Step::Unrun(Outcome::Killed) = &step {
-                // What it still says must not come after what its next attempt says.
+                // Nothing that it begins to say comes after what its next attempt says. A request that the store has
+                // all of is answered to nobody and may still take effect.
                 desk.close().await;
             }
             let used = metered.end();

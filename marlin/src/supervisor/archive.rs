@@ -43,7 +43,8 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    pub(crate) async fn run(self) {
+    /// Stores the job's lists as objects, as long as it takes. Cancel-safe: whoever begins again ends the same.
+    pub(crate) async fn store(&self) {
         // Not worth an entry of its own: an archiver that is cut off begins again.
         let started = self.parts.deps.clock.now();
         self.update(
@@ -52,15 +53,29 @@ impl Archive {
         );
         let mut pause = Duration::from_secs(1);
         while let Err(error) = self.upload().await {
-            let error = chain(&error);
-            tracing::warn!(job_id = %self.job.id(), error, "job not archived, trying again");
+            let text = chain(&error);
+            if !error.is_retryable() && self.is_late() {
+                tracing::warn!(job_id = %self.job.id(), error = text, "job not archived, for good");
+                break;
+            }
+            tracing::warn!(job_id = %self.job.id(), error = text, "job not archived, trying again");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
-        self.finish().await;
+    }
+
+    /// Whether the job has waited for its archive for as long as its records are kept beside one. Then an owner
+    /// who may not write, or no longer exists, does without.
+    fn is_late(&self) -> bool {
+        let done = self.view().times.done.map_or(0, |done| done.as_millis());
+        let waited = self.parts.deps.clock.now().as_millis().saturating_sub(done);
+        u128::from(waited) >= self.parts.config.linger.as_millis()
     }
 
     async fn upload(&self) -> Result<(), FrontDoorError> {
+        // The one that the job's tasks have may have expired.
+        let identity = &self.parts.deps.identity;
+        let token: &str = &identity.mint_token(&self.job.record.principal, None);
         let directory = self.job.area.trim_end_matches("/stor");
         let uploads = LISTS.map(|(name, what)| {
             let lines = lines(
@@ -69,14 +84,17 @@ impl Archive {
                 what,
                 Form::Archived,
             );
-            self.put_list(format!("{directory}/{name}"), lines)
+            self.put_list(token, format!("{directory}/{name}"), lines)
         });
         let done = self.parts.deps.clock.now();
         let result = async {
             futures_util::future::try_join_all(uploads).await?;
             let status = format!("{directory}/job.json");
             // The last, because it says that the others are there.
-            futures_util::try_join!(self.remove_live(directory), self.put_status(&status, done))
+            futures_util::try_join!(
+                self.remove_live(token, directory),
+                self.put_status(token, &status, done)
+            )
         };
         match result.await {
             // The user removed the job's directory and does not want this.
@@ -85,9 +103,9 @@ impl Archive {
         }
     }
 
-    async fn remove_live(&self, directory: &str) -> Result<(), FrontDoorError> {
+    async fn remove_live(&self, token: &str, directory: &str) -> Result<(), FrontDoorError> {
         let live = format!("{directory}/live");
-        match self.parts.front_door.delete(self.job.token(), &live).await {
+        match self.parts.front_door.delete(token, &live).await {
             // A subuser's roles need not let it delete; then an empty directory is left.
             Err(error) if error.status() == Some(StatusCode::FORBIDDEN) => Ok(()),
             removed => removed.map(drop),
@@ -96,6 +114,7 @@ impl Archive {
 
     async fn put_list(
         &self,
+        token: &str,
         name: String,
         lines: BoxStream<'static, Result<String, JournalError>>,
     ) -> Result<(), FrontDoorError> {
@@ -111,7 +130,6 @@ impl Archive {
             })
             .map_err(|error: JournalError| error.into());
         let body = StreamBody::new(frames).boxed_unsync();
-        let token = self.job.token();
         let put = self
             .parts
             .front_door
@@ -121,6 +139,7 @@ impl Archive {
 
     async fn put_status(
         &self,
+        token: &str,
         name: &str,
         done: libmanta::Timestamp,
     ) -> Result<(), FrontDoorError> {
@@ -129,13 +148,13 @@ impl Archive {
         let status = view.status(&self.job.record).to_json().to_string();
         let size = status.len() as u64;
         let body = full(Bytes::from(status));
-        let (token, door) = (self.job.token(), &self.parts.front_door);
+        let door = &self.parts.front_door;
         door.put(token, name, "application/json", Some(size), body)
             .await
     }
 
     /// Makes the end durable and the log needless for anything but the lists.
-    async fn finish(&self) {
+    pub(crate) async fn finish(&self) {
         let now = self.parts.deps.clock.now();
         let view = self.view();
         let record = JobRecord {
@@ -160,6 +179,7 @@ impl Archive {
             |view| view.times.archive_done = Some(now),
             JobEvent::ArchiveDone,
         );
+        self.parts.stats.jobs_archived.inc();
     }
 
     /// The job stays as it is until the next start.

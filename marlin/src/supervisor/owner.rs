@@ -355,10 +355,14 @@ impl Owner {
         };
         // Look-ups and deletions of a cancelled job are of no use any more.
         self.work.shutdown().await;
-        let shutdown = self.parts.shutdown.clone();
         tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = archive.run() => self.parts.stats.jobs_archived.inc(),
+            () = self.parts.shutdown.cancelled() => return,
+            () = archive.store() => {}
+        }
+        // A write of the log is not left half done when this owner alone is stopped.
+        tokio::select! {
+            () = self.shutdown.cancelled() => {}
+            () = archive.finish() => {}
         }
     }
 }

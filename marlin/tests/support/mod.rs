@@ -3,8 +3,8 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -42,6 +42,8 @@ pub(crate) struct Store {
     clock: Arc<dyn Clock>,
     /// While it is set, no record of marlin's can be written.
     pub(crate) failing: Arc<AtomicBool>,
+    /// Marlin's records of this job cannot be read.
+    pub(crate) unreadable: Arc<Mutex<Option<JobId>>>,
 }
 
 impl Store {
@@ -86,6 +88,7 @@ impl Store {
         let url = format!("http://{}", listener.local_addr());
         let zones = RecordingZones::new(zones);
         let failing = Arc::new(AtomicBool::new(false));
+        let unreadable = Arc::default();
         let tools = tools_dir(dir.path());
         let principal = principal(&account);
         let token = identity.mint_token(&principal, None);
@@ -97,7 +100,14 @@ impl Store {
         .unwrap();
         let marlin = marlin::start(
             config(&url, dir.path(), &tools),
-            deps(&zones, &router, &identity, &sharks, &clock, &failing),
+            deps(
+                &zones,
+                &router,
+                &identity,
+                &sharks,
+                &clock,
+                (&failing, &unreadable),
+            ),
         )
         .await
         .unwrap();
@@ -126,6 +136,7 @@ impl Store {
             url,
             clock,
             failing,
+            unreadable,
         }
     }
 
@@ -156,7 +167,7 @@ impl Store {
             &self.identity,
             &self.sharks,
             &self.clock,
-            &self.failing,
+            (&self.failing, &self.unreadable),
         );
         change(&mut config, &mut deps);
         self.marlin = marlin::start(config, deps).await.unwrap();
@@ -240,10 +251,22 @@ impl Store {
         phases: Vec<Phase>,
         options: Option<serde_json::Value>,
     ) -> Result<JobId, JobError> {
+        let token = self.identity.mint_token(&principal, None);
+        self.create_with_token(principal, token, phases, options)
+            .await
+    }
+
+    pub(crate) async fn create_with_token(
+        &self,
+        principal: Principal,
+        token: String,
+        phases: Vec<Phase>,
+        options: Option<serde_json::Value>,
+    ) -> Result<JobId, JobError> {
         let roles = principal.roles.clone();
         let job = NewJob {
             owner: self.account.id,
-            token: self.identity.mint_token(&principal, None),
+            token,
             principal,
             definition: JobDefinition {
                 name: "test".to_owned(),
@@ -370,7 +393,7 @@ pub(crate) fn reduce(exec: &str, count: u8) -> Phase {
     }
 }
 
-fn principal(account: &Account) -> Principal {
+pub(crate) fn principal(account: &Account) -> Principal {
     Principal {
         from_job: true,
         ..Principal::of(account)
@@ -392,13 +415,14 @@ fn deps(
     identity: &Arc<mahi::Service>,
     sharks: &[Arc<dyn Shark>],
     clock: &Arc<dyn Clock>,
-    failing: &Arc<AtomicBool>,
+    (failing, unreadable): (&Arc<AtomicBool>, &Arc<Mutex<Option<JobId>>>),
 ) -> marlin::Deps {
     marlin::Deps {
         zones: Ok(Arc::clone(zones) as Arc<dyn Zones>),
         buckets: Arc::new(FailingBuckets {
             inner: router.clone(),
             failing: Arc::clone(failing),
+            unreadable: Arc::clone(unreadable),
         }),
         namespace: router.clone(),
         identity: identity.clone(),
@@ -428,16 +452,30 @@ fn tools_dir(dir: &Path) -> PathBuf {
     tools
 }
 
-/// Records that cannot be written while the test says so.
+/// Records that cannot be written, or read, while the test says so.
 #[derive(Debug)]
 struct FailingBuckets {
     inner: Arc<electric_moray::Router>,
     failing: Arc<AtomicBool>,
+    unreadable: Arc<Mutex<Option<JobId>>>,
+}
+
+impl FailingBuckets {
+    fn check(&self, route: &str) -> Result<(), MorayError> {
+        let unreadable = *self.unreadable.lock().unwrap();
+        match unreadable.is_some_and(|job| job.to_string() == route) {
+            true => Err(MorayError::Overloaded {
+                shard: "test".to_owned(),
+            }),
+            false => Ok(()),
+        }
+    }
 }
 
 #[async_trait]
 impl Buckets for FailingBuckets {
     async fn get(&self, key: &RecordKey) -> Result<Option<Record>, MorayError> {
+        self.check(&key.route)?;
         self.inner.get(key).await
     }
 
@@ -457,6 +495,7 @@ impl Buckets for FailingBuckets {
         from: &str,
         limit: usize,
     ) -> Result<Vec<Record>, MorayError> {
+        self.check(route)?;
         self.inner.scan(bucket, route, from, limit).await
     }
 

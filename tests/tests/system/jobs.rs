@@ -1,10 +1,12 @@
 //! Jobs, over the public API.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use tests::home::{outcome, run};
 use tests::job::url;
 use tests::{Client, Job, Launch, Store, machine, wait_for};
 
@@ -342,6 +344,45 @@ fn a_job_outlives_the_store_that_ran_it() -> Result<()> {
         done.contents(&mut client)? == [expected],
         "each input counts once: {:?}",
         done.outputs
+    );
+    store.finish()
+}
+
+/// By the operator, while tasks run: they run again, which is no attempt of theirs.
+#[test]
+fn a_job_outlives_what_runs_and_looks_after_it() -> Result<()> {
+    let store = store()?;
+    let mut client = store.client()?;
+    let inputs = [put(&mut client, &store, "x", "content\n")?];
+    let adm = |words: &[&str]| -> Result<Command> {
+        let mut command = Command::new(tests::manta()?);
+        command.args(["adm", "--data-dir"]).arg(store.data_dir());
+        command.arg("restart").args(words);
+        Ok(command)
+    };
+    let phases = json!([{"exec": "sleep 0.5; cat"}, {"type": "reduce", "exec": "cat"}]);
+    let job = Job::create(&mut client, &store, &phases)?;
+    job.add(&mut client, &inputs)?;
+    job.end(&mut client)?;
+    for (restarts, words) in [["agent"].as_slice(), &["supervisor", job.id()]]
+        .iter()
+        .enumerate()
+    {
+        let started = (restarts + 1) as f64;
+        wait_for("the task to run", PATIENCE, || {
+            Ok((store.metric("marlin_tasks_started_total")? >= started).then_some(()))
+        })?;
+        run(&mut adm(words)?)?;
+    }
+    let done = job.wait(&mut client, PATIENCE)?;
+    ensure!(done.contents(&mut client)? == ["content\n"], "{done:?}");
+    ensure!(done.status["stats"]["retries"] == 0, "{}", done.status);
+    let none = "6f3fda8c-0e0c-4f0b-9d55-1d3a0f2b7c11";
+    let refused = outcome(&mut adm(&["supervisor", none])?)?;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    ensure!(
+        !refused.status.success() && said.contains("no such job is under way"),
+        "{said}"
     );
     store.finish()
 }

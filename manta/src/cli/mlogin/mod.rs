@@ -122,6 +122,10 @@ impl Command for Arguments {
         let name = uuid::Uuid::new_v4();
         let description = format!("/{account}/stor/medusa-config-{name}.json");
         let definition = self.definition(account, object.is_some(), &description)?;
+        // From now on there is something to clean up.
+        let mut interrupts = signal(SignalKind::interrupt())?;
+        let mut terminates = signal(SignalKind::terminate())?;
+        let mut hangs_up = signal(SignalKind::hangup())?;
         let job = client.create_job(definition.to_string()).await?;
         log.line(&format!("created interactive job -- {job}"));
         let guest = Guest {
@@ -129,9 +133,6 @@ impl Command for Arguments {
             job,
             description,
         };
-        let mut interrupts = signal(SignalKind::interrupt())?;
-        let mut terminates = signal(SignalKind::terminate())?;
-        let mut hangs_up = signal(SignalKind::hangup())?;
         let end = tokio::select! {
             end = self.host(&guest, object, &mut log) => end,
             _ = interrupts.recv() => Ok(End::Interrupted),
@@ -140,10 +141,17 @@ impl Command for Arguments {
         };
         // The zone ends the job itself, for it knows how.
         let cancel = !matches!(end, Ok(End::Exited(_)));
-        let outcome = explain(&guest, end, &mut log).await;
-        log.line("cleaning up resources...");
-        guest.leave(cancel).await;
-        outcome
+        let goodbye = async {
+            let outcome = explain(&guest, end, &mut log).await;
+            log.line("cleaning up resources...");
+            guest.leave(cancel).await;
+            outcome
+        };
+        tokio::select! {
+            outcome = goodbye => outcome,
+            // The store does not answer, and nobody wants to wait for it any more.
+            _ = interrupts.recv() => Err(Failure::Reported),
+        }
     }
 }
 
