@@ -1,8 +1,10 @@
 //! The core file that a command has left in its zone.
 //!
 //! Where it lies is for `kernel.core_pattern` to say, which belongs to the machine and is never changed here. A
-//! path there means a path in the zone of whoever died. Anything else goes to a program of the host, and then
-//! there is nothing to find. What is found may be a tenant's forgery: it is his own, and read with care.
+//! path there means a path in the zone of whoever died, as long as `fs.suid_dumpable` is not 2: with that the
+//! kernel writes the cores of processes that changed their user as the machine's root, below the machine's root,
+//! and so no task may leave any. Anything but a path goes to a program of the host, and then there is nothing to
+//! find. What is found may be a tenant's forgery: it is his own, and read with care.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -44,9 +46,19 @@ pub(crate) struct Pattern {
 impl Pattern {
     /// As it is now. `None`: core files do not come to lie in zones.
     pub(crate) fn of_machine() -> Option<Self> {
-        let read = |name| std::fs::read_to_string(Path::new("/proc/sys/kernel").join(name)).ok();
-        let uses_pid = read("core_uses_pid").is_some_and(|value| value.trim() != "0");
-        Self::parse(read("core_pattern")?.trim_end_matches('\n'), uses_pid)
+        let read = |name| std::fs::read_to_string(Path::new("/proc/sys").join(name)).ok();
+        let uses_pid = read("kernel/core_uses_pid").is_some_and(|value| value.trim() != "0");
+        let (pattern, tainted) = (read("kernel/core_pattern")?, read("fs/suid_dumpable")?);
+        Self::in_zones(&pattern, uses_pid, &tainted)
+    }
+
+    /// By what the files of the three settings say; `tainted` is that of `fs.suid_dumpable`. Source: proc_sys_fs(5).
+    fn in_zones(pattern: &str, uses_pid: bool, tainted: &str) -> Option<Self> {
+        match tainted.trim() {
+            "0" | "1" => Self::parse(pattern.trim_end_matches('\n'), uses_pid),
+            // Below the machine's root, or nobody knows.
+            _ => None,
+        }
     }
 
     /// Source: core(5). The first characters `|` and `@` name a program and a socket.
@@ -271,6 +283,19 @@ mod tests {
         ] {
             assert_eq!(Pattern::parse(pattern, true), None, "{pattern}");
         }
+    }
+
+    #[test]
+    fn no_zone_leaves_cores_where_some_would_lie_outside() {
+        for pattern in ["core\n", "/var/crash/core.%p\n"] {
+            let of = |tainted| Pattern::in_zones(pattern, false, tainted);
+            assert_eq!(of("0\n"), Pattern::parse(pattern.trim_end(), false));
+            assert_eq!(of("1\n"), of("0\n"));
+            for tainted in ["2\n", "2", "", "3\n", "x"] {
+                assert_eq!(of(tainted), None, "{tainted:?}");
+            }
+        }
+        assert_eq!(Pattern::in_zones("|/bin/program\n", false, "0\n"), None);
     }
 
     #[test]
