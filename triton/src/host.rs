@@ -20,6 +20,7 @@ use libmanta::triton::{
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::background::Background;
 use crate::cgroup::Cgroups;
 use crate::config::Config;
 use crate::cores::Cores;
@@ -89,7 +90,7 @@ impl Host {
         }
         let plant = Plant {
             pool: scratches,
-            background: tasks.clone(),
+            background: Background::new(tasks.clone(), layout.config.slots + SCRATCHES),
             memory_bytes: layout.config.memory_bytes,
             processes: layout.config.processes,
             flavour: layout.flavour,
@@ -222,14 +223,12 @@ impl Zones for Host {
 
     async fn images(&self) -> Vec<String> {
         let images = Arc::clone(&self.pool.images);
+        let host_version = images.host_version;
         let versions = tokio::task::spawn_blocking(move || images.versions()).await;
-        versions.map_err(io::Error::other).map_or_else(
-            |error| {
-                tracing::warn!(%error, "images not listed");
-                Vec::new()
-            },
-            |versions| versions.unwrap_or_default(),
-        )
+        versions.unwrap_or_else(|error| {
+            tracing::error!(%error, "listing the images panicked");
+            vec![host_version.to_string()]
+        })
     }
 
     async fn acquire(&self, spec: ZoneSpec) -> Result<Box<dyn Zone>, ZoneError> {
@@ -278,9 +277,7 @@ impl Zones for Host {
         }
         for live in &lives {
             live.gone().await;
-            if let Some(parts) = live.take_parts() {
-                self.tasks.spawn_blocking(move || drop(parts));
-            }
+            self.pool.plant.background.let_go(live.take_parts()).await;
         }
         drop((ready, lives));
         self.tasks.close();

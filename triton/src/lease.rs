@@ -63,12 +63,12 @@ impl Lease {
             spent: Arc::default(),
         };
         if spec.memory_bytes != lease.pool.plant.memory_bytes {
-            if let Some(cgroup) = lease.slot.as_ref().and_then(|slot| slot.cgroup.as_ref()) {
-                cgroup
-                    .set_memory(spec.memory_bytes)
-                    .map_err(during("set the memory limit"))?;
-            }
             let bytes = spec.memory_bytes;
+            if let Some(cgroup) = lease.slot()?.cgroup.clone() {
+                let limited = tokio::task::spawn_blocking(move || cgroup.set_memory(bytes)).await;
+                let limited = limited.map_err(io::Error::other).flatten();
+                limited.map_err(during("set the memory limit"))?;
+            }
             match lease.call(&ToInit::Memory { bytes }, &[]).await? {
                 FromInit::Shown => {}
                 other => return Err(during("tell the memory limit")(unexpected(other))),

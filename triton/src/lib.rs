@@ -18,6 +18,7 @@
 pub mod precedence;
 pub mod zygote;
 
+mod background;
 mod cgroup;
 mod config;
 mod core_files;

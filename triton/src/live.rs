@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::background::Background;
 use crate::nursery::{Nursery, Request};
 use crate::scratch::Scratch;
 use crate::wire::{self, Flavour, FromInit, Provision, ToInit};
@@ -38,7 +39,8 @@ pub(crate) struct Live {
 #[derive(Debug)]
 pub(crate) struct Parts {
     scratch: Scratch,
-    root: Arc<OwnedFd>,
+    /// `None` until the zone has one.
+    root: Option<Arc<OwnedFd>>,
 }
 
 /// What a zone is made with besides its scratch.
@@ -50,17 +52,41 @@ pub(crate) struct Making {
 }
 
 impl Live {
-    /// Makes a zone and waits until a task is armed in it. On errors nothing is left of it.
+    /// Makes a zone and waits until a task is armed in it. On errors nothing is left of it, but what `background`
+    /// lets go of.
     pub(crate) async fn make(
         nursery: &Nursery,
         flavour: Flavour,
         scratch: Scratch,
         making: Making,
+        background: &Background,
+    ) -> io::Result<Self> {
+        let mut parts = Parts {
+            scratch,
+            root: None,
+        };
+        match Self::hatch(nursery, flavour, &mut parts, making).await {
+            Ok(live) => {
+                *live.lock() = Some(parts);
+                Ok(live)
+            }
+            Err(error) => {
+                background.let_go(parts).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn hatch(
+        nursery: &Nursery,
+        flavour: Flavour,
+        parts: &mut Parts,
+        making: Making,
     ) -> io::Result<Self> {
         let (ours, theirs) = wire::pair()?;
         rustix::io::ioctl_fionbio(&ours, true)?;
         let mut descriptors = vec![theirs];
-        if let Some(mount) = scratch.mount() {
+        if let Some(mount) = parts.scratch.mount() {
             descriptors.push(mount.try_clone_to_owned()?);
         }
         descriptors.extend(making.descriptors);
@@ -74,12 +100,12 @@ impl Live {
             pid,
             pidfd: crate::sys::watch(pidfd, Interest::READABLE)?,
             control: crate::sys::watch(ours, Interest::READABLE | Interest::WRITABLE)?,
-            scratch_bytes: scratch.bytes(),
+            scratch_bytes: parts.scratch.bytes(),
             parts: Mutex::new(None),
             armed: AtomicBool::new(false),
             listeners: Vec::new(),
         };
-        match tokio::time::timeout(READY_DEADLINE, live.hatch(scratch)).await {
+        match tokio::time::timeout(READY_DEADLINE, live.become_ready(parts)).await {
             Ok(Ok(())) => Ok(live),
             result => {
                 live.kill();
@@ -92,7 +118,7 @@ impl Live {
         }
     }
 
-    async fn hatch(&mut self, scratch: Scratch) -> io::Result<()> {
+    async fn become_ready(&mut self, parts: &mut Parts) -> io::Result<()> {
         let (answer, descriptors) = self.receive().await?;
         if !matches!(answer, FromInit::Ready) {
             return Err(unexpected(answer));
@@ -101,11 +127,8 @@ impl Live {
         let root = descriptors
             .next()
             .ok_or_else(|| io::Error::other("no root directory"))?;
+        parts.root = Some(Arc::new(root));
         self.listeners = descriptors.collect();
-        *self.lock() = Some(Parts {
-            scratch,
-            root: Arc::new(root),
-        });
         self.await_armed().await
     }
 
@@ -117,7 +140,8 @@ impl Live {
     pub(crate) fn parts(&self) -> io::Result<(Arc<OwnedFd>, Arc<OwnedFd>)> {
         let parts = self.lock();
         let parts = parts.as_ref().ok_or_else(ended)?;
-        Ok((Arc::clone(&parts.root), parts.scratch.share()))
+        let root = parts.root.clone().ok_or_else(ended)?;
+        Ok((root, parts.scratch.share()))
     }
 
     /// Bare flavour: the directory that stands for the root.

@@ -1,6 +1,7 @@
 //! Where zones come from: this machine's own programs, or an image that was imported. Each origin has a zygote,
 //! which lives in the image; those of imported images are started when the first task wants them.
 
+use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -89,17 +90,18 @@ impl Images {
         }
     }
 
-    /// Versions that can be had, oldest first. Reads the directory of images.
-    pub(crate) fn versions(&self) -> Result<Vec<String>, ZoneError> {
-        let ids = match &self.library {
-            Some(library) => library.ids().map_err(failed)?,
-            None => Vec::new(),
-        };
+    /// Versions that can be had, oldest first; this machine's own at any rate. Reads the directory of images.
+    pub(crate) fn versions(&self) -> Vec<String> {
+        let ids = self.library.as_ref().map_or(Ok(Vec::new()), Library::ids);
+        let ids = ids.unwrap_or_else(|error| {
+            tracing::error!(%error, source = error.source(), "images not listed");
+            Vec::new()
+        });
         let mut versions: Vec<Version> = ids.iter().map(ImageId::version).collect();
         versions.push(self.host_version);
         versions.sort_unstable();
         versions.dedup();
-        Ok(versions.iter().map(ToString::to_string).collect())
+        versions.iter().map(ToString::to_string).collect()
     }
 
     /// Starts a zygote in an image. Blocks.

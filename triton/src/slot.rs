@@ -6,8 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio_util::task::TaskTracker;
-
+use crate::background::Background;
 use crate::cgroup::SlotCgroup;
 use crate::core_files::{self, Pattern};
 use crate::live::{Live, Making};
@@ -43,8 +42,8 @@ pub(crate) struct Kept {
 #[derive(Clone, Debug)]
 pub(crate) struct Plant {
     pub(crate) pool: Arc<Pool>,
-    /// Unmounting goes on here after a zone's slot is already in use again.
-    pub(crate) background: TaskTracker,
+    /// Unmounting goes on here, also after a zone's slot is in use again.
+    pub(crate) background: Background,
     pub(crate) memory_bytes: u64,
     pub(crate) processes: u32,
     pub(crate) flavour: Flavour,
@@ -65,10 +64,15 @@ impl Slot {
             descriptors.push(kept.user_namespace.try_clone()?);
             descriptors.push(kept.network.namespace.try_clone()?);
         }
-        if let Some(cgroup) = &self.cgroup {
-            cgroup.set_memory(plant.memory_bytes)?;
-            cgroup.set_processes(plant.processes)?;
-            descriptors.extend(cgroup.join_files()?);
+        if let Some(cgroup) = self.cgroup.clone() {
+            let (memory, processes) = (plant.memory_bytes, plant.processes);
+            // A lower limit than there was makes the kernel look for memory to take away.
+            let limited = tokio::task::spawn_blocking(move || {
+                cgroup.set_memory(memory)?;
+                cgroup.set_processes(processes)?;
+                cgroup.join_files()
+            });
+            descriptors.extend(limited.await.map_err(io::Error::other)??);
         }
         let scratch = plant.pool.take(disk_bytes).await?;
         // Asked anew for each zone, since the machine's administrator may change it at any time.
@@ -89,7 +93,7 @@ impl Slot {
             provision,
             descriptors,
         };
-        Live::make(nursery, plant.flavour, scratch, making).await
+        Live::make(nursery, plant.flavour, scratch, making, &plant.background).await
     }
 
     /// Ends `live` and sees to it that nothing of it is left. An error disables the slot.
@@ -107,19 +111,16 @@ impl Slot {
                 return Err(io::Error::other("processes do not die"));
             }
         }
-        // What belonged to the zone goes while the next one is already in use: memory that is given back late
-        // is charged to that one for a moment, and is the first to go under its pressure.
-        let (parts, cgroup) = (live.take_parts(), self.cgroup.clone());
-        plant.background.spawn_blocking(move || {
-            drop(parts);
-            if let Some(cgroup) = cgroup {
-                cgroup.reclaim();
-            }
-        });
+        // What belonged to the zone goes while the next one is already in use.
+        plant.background.let_go(live.take_parts()).await;
         if let Some(cgroup) = self.cgroup.clone() {
             // Not worth a timer, which takes longer than the kernel.
-            let empty = tokio::task::spawn_blocking(move || await_empty(&cgroup));
-            empty.await.map_err(io::Error::other)??;
+            let empty = tokio::task::spawn_blocking(move || {
+                await_empty(&cgroup)?;
+                cgroup.give_back();
+                Ok(())
+            });
+            empty.await.map_err(io::Error::other).flatten()?;
         }
         if let Some(kept) = &self.kept {
             network::drain(&kept.network.listeners)?;

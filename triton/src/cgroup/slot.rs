@@ -11,6 +11,10 @@ use super::{get_keyed, get_number, make_directory, set};
 /// How long the kernel may take to see that a cgroup has become empty.
 const IDLE_DEADLINE: Duration = Duration::from_secs(5);
 
+/// What a zone may leave to the next one. Tasks that only compute leave about 1 MiB and must not wait for the
+/// kernel to look for it; and half of the smallest limit there is remains the next zone's own in any case.
+const REMAINS_MAX: u64 = 16 << 20;
+
 #[derive(Debug)]
 pub(crate) struct SlotCgroup {
     version: Version,
@@ -45,7 +49,8 @@ impl SlotCgroup {
             .collect()
     }
 
-    /// Limits memory, swap included. `bytes` is rounded down to pages.
+    /// Limits memory, swap included. `bytes` is rounded down to pages. Blocks while the kernel takes away what is
+    /// in use above that.
     pub(crate) fn set_memory(&self, bytes: u64) -> io::Result<()> {
         let bytes = bytes & !0xfff;
         let value = bytes.to_string();
@@ -97,7 +102,8 @@ impl SlotCgroup {
         }
     }
 
-    /// The most memory in use at once. `None` where the kernel does not say (v2 before 5.19).
+    /// The most memory in use at once, with what earlier zones have left: little on v1, as
+    /// [`give_back`](Self::give_back) sees to it. `None` where the kernel does not say (v2 before 5.19).
     pub(crate) fn peak_bytes(&self) -> Option<u64> {
         let file = match self.version {
             Version::V1 => "memory.max_usage_in_bytes",
@@ -147,10 +153,13 @@ impl SlotCgroup {
         get_number(&self.roots.pids, "pids.current")
     }
 
-    /// Gives pages that nobody uses any more back. Best effort: what stays is charged to the next zone and
-    /// reclaimed under its pressure.
-    pub(crate) fn reclaim(&self) {
-        if self.version == Version::V1 {
+    /// Gives back what the last zone has left, if it is much. Blocks: some milliseconds for each 10 MiB.
+    ///
+    /// Only while nobody is in it, since it would take the pages of whoever is. Best effort, and v1 only: what stays
+    /// is charged to the next zone, and is the first to go under its pressure.
+    pub(crate) fn give_back(&self) {
+        let is_much = || self.memory_bytes().is_ok_and(|bytes| bytes > REMAINS_MAX);
+        if self.version == Version::V1 && is_much() {
             let _ = std::fs::write(self.roots.memory.join("memory.force_empty"), "0");
         }
     }
