@@ -156,11 +156,20 @@ impl Host {
 
     /// What zones of the newest image in `range` come from.
     async fn origin(&self, range: String) -> Result<Arc<Origin>, ZoneError> {
-        let images = Arc::clone(&self.pool.images);
-        let chosen = tokio::task::spawn_blocking(move || images.choose(&range)).await;
-        match chosen.map_err(|error| during("choose an image")(io::Error::other(error)))?? {
-            Choice::Host => Ok(Arc::clone(&self.pool.host)),
-            Choice::Imported(image) => self.pool.origin(image).await,
+        let mut passed = Vec::new();
+        loop {
+            let images = Arc::clone(&self.pool.images);
+            let (range, but) = (range.clone(), passed.clone());
+            let chosen = tokio::task::spawn_blocking(move || images.choose(&range, &but)).await;
+            let chosen = chosen.map_err(io::Error::other);
+            match chosen.map_err(during("choose an image"))?? {
+                Choice::Host => return Ok(Arc::clone(&self.pool.host)),
+                Choice::Imported(image) => match self.pool.origin(image.clone()).await {
+                    // Removed since it was chosen: another one may do.
+                    Err(ZoneError::NoImage) => passed.push(image),
+                    origin => return origin,
+                },
+            }
         }
     }
 

@@ -49,7 +49,9 @@ mod wire;
 
 pub use config::{Config, ScratchKind, ZygoteProgram};
 pub use host::Host;
-pub use library::{Fault, ImageId, Import, Library, LibraryError, Limits, Manifest, Source};
+pub use library::{
+    Fault, ImageId, Import, Library, LibraryError, Limits, Listed, Manifest, Source,
+};
 pub use reset_times::ResetTimes;
 
 /// First argument of an executable that is to be a zygote: see [`zygote::main`].

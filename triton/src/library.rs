@@ -21,7 +21,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use libmanta::{Version, VersionRange};
-use rustix::fs::{FlockOperation, RenameFlags, flock};
+use rustix::fs::{FlockOperation, flock};
 
 pub use error::{Fault, LibraryError};
 pub use import::{Import, Limits, Source};
@@ -79,6 +79,9 @@ pub struct Library {
     directory: PathBuf,
 }
 
+/// An image, and what is known of it unless that is damaged.
+pub type Listed = (ImageId, Result<Manifest, LibraryError>);
+
 /// An image that is in use: it cannot be removed while this exists.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -104,7 +107,7 @@ impl Library {
             }
             let versions = match names(&self.directory.join(&name)) {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    tracing::warn!(name, "images of another user passed over");
+                    tracing::debug!(name, "images of another user passed over");
                     continue;
                 }
                 versions => versions.during("list the images")?,
@@ -116,21 +119,37 @@ impl Library {
         Ok(ids)
     }
 
-    /// What is known of each image.
-    pub fn list(&self) -> Result<Vec<Manifest>, LibraryError> {
-        let ids = self.ids()?;
-        ids.iter()
-            .map(|id| Manifest::read(&self.path(id).join(MANIFEST)))
-            .collect()
+    /// What is known of each image, in the order of [`ids`](Self::ids).
+    pub fn list(&self) -> Result<Vec<Listed>, LibraryError> {
+        let listed = self.ids()?.into_iter().map(|id| {
+            let manifest = self.manifest(&id);
+            (id, manifest)
+        });
+        Ok(listed.collect())
     }
 
-    /// The newest image whose version is in `range`.
-    pub(crate) fn choose(&self, range: &VersionRange) -> Result<Option<ImageId>, LibraryError> {
-        let ids = self.ids()?.into_iter();
-        Ok(ids.rev().find(|id| range.contains(id.version)))
+    /// The newest image whose version is in `range`, but none of `passed` and none that nothing is known of.
+    pub(crate) fn choose(
+        &self,
+        range: &VersionRange,
+        passed: &[ImageId],
+    ) -> Result<Option<ImageId>, LibraryError> {
+        let newest_first = self.ids()?.into_iter().rev();
+        let mut asked =
+            newest_first.filter(|id| range.contains(id.version) && !passed.contains(id));
+        Ok(asked.find(|id| {
+            let manifest = self.manifest(id).inspect_err(|error| {
+                tracing::warn!(image = %id, %error, "image without a manifest passed over");
+            });
+            manifest.is_ok()
+        }))
     }
 
-    /// `None` when it has been removed meanwhile.
+    fn manifest(&self, id: &ImageId) -> Result<Manifest, LibraryError> {
+        Manifest::read(&self.path(id).join(MANIFEST))
+    }
+
+    /// `None` when it is being removed, or was.
     pub(crate) fn hold(&self, id: &ImageId) -> Result<Option<Held>, LibraryError> {
         let directory = self.path(id);
         let Some(lock) = open_directory(&directory).during("open the image")? else {
@@ -144,7 +163,7 @@ impl Library {
         if !is_at(&lock, &directory).during("look at the image")? {
             return Ok(None);
         }
-        let manifest = Manifest::read(&directory.join(MANIFEST))?;
+        let manifest = self.manifest(id)?;
         Ok(Some(Held {
             root: directory.join(ROOT),
             environment: manifest.environment,
@@ -154,8 +173,15 @@ impl Library {
 
     /// Takes an image away. Errors: [`LibraryError::InUse`] while zones are made of it.
     pub fn remove(&self, id: &ImageId) -> Result<(), LibraryError> {
-        let _lock = self.lock()?;
         self.sweep()?;
+        // Its lock is held to the end, so that nobody sweeps what is going already.
+        let (doomed, _lock) = self.unpublish(id)?;
+        remove_tree(&doomed).during("remove the image's files")
+    }
+
+    /// Takes an image's name away. Returns what it is called from now on, and the lock on it.
+    fn unpublish(&self, id: &ImageId) -> Result<(PathBuf, File), LibraryError> {
+        let _lock = self.lock()?;
         let directory = self.path(id);
         let Some(lock) = open_directory(&directory).during("open the image")? else {
             return Err(LibraryError::Missing(id.clone()));
@@ -172,25 +198,7 @@ impl Library {
             sync(&above).during("remove the image")?;
         }
         sync(&self.directory).during("remove the image")?;
-        remove_tree(&doomed).during("remove the image's files")
-    }
-
-    /// Gives a finished image its name. All of it is durable when this returns.
-    fn publish(&self, finished: &Path, id: &ImageId) -> Result<(), LibraryError> {
-        let file = open_directory(finished)
-            .during("open the image")?
-            .ok_or_else(|| LibraryError::Missing(id.clone()))?;
-        rustix::fs::syncfs(&file).during("write the image to disk")?;
-        let _lock = self.lock()?;
-        self.refuse_taken(id)?;
-        let above = self.directory.join(&id.name);
-        make_private(&above).during("make the image's directory")?;
-        let (from, to) = (finished, self.path(id));
-        let cwd = rustix::fs::CWD;
-        rustix::fs::renameat_with(cwd, from, cwd, &to, RenameFlags::NOREPLACE)
-            .during("name the image")?;
-        sync(&above).during("name the image")?;
-        sync(&self.directory).during("name the image")
+        Ok((doomed, lock))
     }
 
     /// Jobs ask for versions, so two images cannot have the same.
@@ -222,6 +230,19 @@ impl Library {
 
     /// Removes what crashes left behind: temporary directories that nobody holds.
     fn sweep(&self) -> Result<(), LibraryError> {
+        for (remains, _lock) in self.remains()? {
+            if let Err(error) = remove_tree(&remains) {
+                tracing::warn!(path = %remains.display(), %error, "remains of an image not removed");
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to be swept, each with the lock on it.
+    fn remains(&self) -> Result<Vec<(PathBuf, File)>, LibraryError> {
+        // Whoever makes a temporary directory holds this until he holds that.
+        let _lock = self.lock()?;
+        let mut remains = Vec::new();
         for entry in std::fs::read_dir(&self.directory).during("look for remains")? {
             let entry = entry.during("look for remains")?;
             if !entry
@@ -234,13 +255,11 @@ impl Library {
             let Some(lock) = open_directory(&entry.path()).during("look for remains")? else {
                 continue;
             };
-            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
-                && let Err(error) = remove_tree(&entry.path())
-            {
-                tracing::warn!(path = %entry.path().display(), %error, "remains of an image not removed");
+            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                remains.push((entry.path(), lock));
             }
         }
-        Ok(())
+        Ok(remains)
     }
 
     fn path(&self, id: &ImageId) -> PathBuf {

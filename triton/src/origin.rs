@@ -72,14 +72,14 @@ pub(crate) enum Choice {
 }
 
 impl Images {
-    /// The newest that is in `range`; of equals the one that was imported, or importing it would do nothing. Reads
-    /// the directory of images.
+    /// The newest that is in `range` and not in `passed`; of equals the one that was imported, or importing it would
+    /// do nothing. Reads the directory of images.
     ///
     /// Errors: [`ZoneError::NoImage`] when there is none, or `range` is no range.
-    pub(crate) fn choose(&self, range: &str) -> Result<Choice, ZoneError> {
+    pub(crate) fn choose(&self, range: &str, passed: &[ImageId]) -> Result<Choice, ZoneError> {
         let range = VersionRange::parse(range).ok_or(ZoneError::NoImage)?;
         let imported = match &self.library {
-            Some(library) => library.choose(&range).map_err(failed)?,
+            Some(library) => library.choose(&range, passed).map_err(failed)?,
             None => None,
         };
         let host = range.contains(self.host_version);
@@ -106,7 +106,7 @@ impl Images {
 
     /// Starts a zygote in an image. Blocks.
     ///
-    /// Errors: [`ZoneError::NoImage`] when it has been removed meanwhile.
+    /// Errors: [`ZoneError::NoImage`] when it is being removed, or was.
     pub(crate) fn start(&self, id: &ImageId) -> Result<Origin, ZoneError> {
         let library = self.library.as_ref().ok_or(ZoneError::NoImage)?;
         let held = library

@@ -299,18 +299,42 @@ async fn a_zygote_that_dies_and_an_image_that_is_broken_cost_no_zone() {
     std::fs::rename(&root, root.with_extension("gone")).unwrap();
     let refused = try_zone(&site, "2.0.0").await;
     assert!(matches!(refused, Err(ZoneError::Io { .. })), "{refused:?}");
-    std::fs::write(
-        site.directory
-            .path()
-            .join("images/small/2.0.0/manifest.json"),
-        "{",
-    )
-    .unwrap();
+    // One that nothing is known of is passed over.
+    std::fs::write(root.with_file_name("manifest.json"), "{").unwrap();
     let refused = try_zone(&site, "2.0.0").await;
-    assert!(matches!(refused, Err(ZoneError::Io { .. })), "{refused:?}");
-    says(&mut *zone(&site, "1.0.0").await, "cat /etc/motd", "1.0.0").await;
+    assert!(matches!(refused, Err(ZoneError::NoImage)), "{refused:?}");
+    says(&mut *zone(&site, "<3.0.0").await, "cat /etc/motd", "1.0.0").await;
     says(&mut *site.zone().await, "id -u", "0").await;
     site.all_ready().await;
     assert_eq!(site.host.stats().disabled, 0);
+    site.end().await;
+}
+
+#[tokio::test]
+async fn another_image_is_taken_while_one_is_being_removed() {
+    let site = site(1).await;
+    import(site.directory.path(), "1.0.0");
+    import(site.directory.path(), "2.0.0");
+    // As who removes it does.
+    let newest = std::fs::File::open(site.directory.path().join("images/small/2.0.0")).unwrap();
+    newest.lock().unwrap();
+    says(&mut *zone(&site, "<3.0.0").await, "cat /etc/motd", "1.0.0").await;
+    let refused = try_zone(&site, "2.0.0").await;
+    assert!(matches!(refused, Err(ZoneError::NoImage)), "{refused:?}");
+    drop(newest);
+    says(&mut *zone(&site, "<3.0.0").await, "cat /etc/motd", "2.0.0").await;
+    site.all_ready().await;
+    site.end().await;
+}
+
+/// The machine's own programs can be had whatever has become of the images.
+#[tokio::test]
+async fn images_that_cannot_be_listed_hide_nothing_else() {
+    let site = site(1).await;
+    let images = site.directory.path().join("images");
+    std::os::unix::fs::symlink(&images, &images).unwrap();
+    assert_eq!(site.host.images().await, ["16.1.0"]);
+    says(&mut *site.zone().await, "id -u", "0").await;
+    site.all_ready().await;
     site.end().await;
 }

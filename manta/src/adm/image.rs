@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use libmanta::Version;
-use triton::{ImageId, Import, Library, Limits, Manifest, Source};
+use triton::{ImageId, Import, Library, Limits, Listed, Manifest, Source};
 
 /// Where images are in a data directory.
 pub(crate) const DIRECTORY: &str = "images";
@@ -24,7 +24,7 @@ pub(crate) enum Command {
   debootstrap --variant=minbase stable root && manta adm image import --name deb --version 13.0.0 root
   skopeo copy docker://r-base oci-archive:/dev/stdout | manta adm image import --name r --version 4.4.0 -")]
     Import(Arguments),
-    /// Print the images, a line each: name, version, bytes, entries, digest, source
+    /// Print the images, a line each: name, version, bytes, entries, digest, source; of a damaged one, what is wrong
     #[command(after_help = "Examples:
   manta adm image list")]
     List,
@@ -117,15 +117,20 @@ fn variable(text: &str) -> Result<(String, String)> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-fn print_line(image: &Manifest) {
-    let Manifest {
-        name,
-        version,
-        bytes,
-        entries,
-        digest,
-        source,
-        ..
-    } = image;
-    println!("{name}\t{version}\t{bytes}\t{entries}\t{digest}\t{source}");
+/// A damaged one too, so that it can be removed.
+fn print_line((id, image): &Listed) {
+    let (name, version) = (id.name(), id.version());
+    match image {
+        Ok(image) => {
+            let Manifest {
+                bytes,
+                entries,
+                digest,
+                source,
+                ..
+            } = image;
+            println!("{name}\t{version}\t{bytes}\t{entries}\t{digest}\t{source}");
+        }
+        Err(error) => println!("{name}\t{version}\t-\t-\t-\t{error}"),
+    }
 }

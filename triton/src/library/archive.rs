@@ -3,7 +3,6 @@
 //! The headers that describe a member (long names, attributes) are read here and not by the `tar` crate,
 //! which would hold them in memory whatever their size.
 
-use std::cell::Cell;
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
@@ -15,7 +14,7 @@ use super::tree::{Attributes, Budget, MemberPath, Tree, shown};
 
 /// Of everything that describes one member.
 const DESCRIPTION_BYTES_MAX: u64 = 1 << 20;
-const BLOCK_BYTES: usize = 512;
+const BLOCK_BYTES: u64 = 512;
 
 pub(super) struct Member<'a> {
     pub(super) path: MemberPath,
@@ -41,14 +40,16 @@ pub(super) fn each_member(
 ) -> Result<bool, LibraryError> {
     let bounded = Bounded {
         inner: unpacked,
-        left: Cell::new(budget.bytes_max.saturating_sub(budget.bytes)),
+        read: 0,
+        most: budget.bytes_max.saturating_sub(budget.bytes),
         bytes_max: budget.bytes_max,
-        zeros: Cell::new(0),
     };
     let mut archive = Archive::new(bounded);
     let mut description = Description::default();
+    let mut end = 0;
     for entry in archive.entries().during("read the archive")?.raw(true) {
         let mut entry = entry.during("read the archive")?;
+        end = entry.raw_file_position().saturating_add(entry.size());
         let kind = entry.header().entry_type();
         match kind {
             EntryType::GNULongName => description.name = Some(description.read(&mut entry)?),
@@ -65,7 +66,11 @@ pub(super) fn each_member(
         }
     }
     let mut rest = archive.into_inner();
-    let is_marked = rest.zeros.get() >= BLOCK_BYTES;
+    // Behind the last member there is nothing, or a block of zeros: a mark, and not what that member ends with.
+    let is_marked = rest.read
+        >= end
+            .next_multiple_of(BLOCK_BYTES)
+            .saturating_add(BLOCK_BYTES);
     io::copy(&mut rest, &mut io::sink()).during("read the archive")?;
     Ok(is_marked)
 }
@@ -211,26 +216,19 @@ impl Description {
 /// endless zeros.
 struct Bounded<R> {
     inner: R,
-    left: Cell<u64>,
+    read: u64,
+    /// That may be read in all.
+    most: u64,
     bytes_max: u64,
-    /// That the last bytes are, so far.
-    zeros: Cell<usize>,
 }
 
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        match self.left.get().checked_sub(count as u64) {
-            Some(left) => self.left.set(left),
-            None => {
-                let bytes = self.bytes_max;
-                return Err(io::Error::other(TooLarge { bytes }));
-            }
-        }
-        let part = &buffer[..count];
-        match part.iter().rposition(|byte| *byte != 0) {
-            Some(last) => self.zeros.set(count - 1 - last),
-            None => self.zeros.set(self.zeros.get().saturating_add(count)),
+        self.read = self.read.saturating_add(count as u64);
+        if self.read > self.most {
+            let bytes = self.bytes_max;
+            return Err(io::Error::other(TooLarge { bytes }));
         }
         Ok(count)
     }

@@ -16,6 +16,14 @@ pub enum LibraryError {
     VersionTaken(ImageId),
     #[error("there is no image {0}")]
     Missing(ImageId),
+    #[error(
+        "image {id} is there, but a power failure may take it away; remove it and import it again"
+    )]
+    Unsynced {
+        id: ImageId,
+        #[source]
+        source: io::Error,
+    },
     #[error("image {0} is in use; a store lets go of it a while after the last task")]
     InUse(ImageId),
     #[error("{member}: {fault}")]

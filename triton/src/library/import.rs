@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, RenameFlags, flock};
 use sha2::{Digest as _, Sha256};
 
 use super::copy::{Digested, copy, open_directory};
@@ -15,7 +15,7 @@ use super::manifest::{Manifest, check_environment};
 use super::oci::Layout;
 use super::prepare::prepare;
 use super::tree::{Budget, Tree};
-use super::{ImageId, Library, ROOT, archive, compression, make_private, temporary_name};
+use super::{ImageId, Library, ROOT, archive, compression, make_private, sync, temporary_name};
 use crate::remove_tree::remove_tree;
 
 /// An image that is to be.
@@ -63,7 +63,8 @@ impl fmt::Debug for Source<'_> {
 impl Library {
     /// Unpacks and publishes an image. Blocks; memory does not grow with the image.
     ///
-    /// Errors: whatever is wrong with the image; nothing of it is left then.
+    /// Errors: whatever is wrong with the image; nothing of it is left then. But [`LibraryError::Unsynced`]: it is
+    /// there.
     pub fn import(&self, import: &Import, source: Source<'_>) -> Result<Manifest, LibraryError> {
         check_environment(&import.environment)?;
         make_private(&self.directory).during("make the directory of images")?;
@@ -87,14 +88,13 @@ impl Library {
         check_environment(&manifest.environment)?;
         (manifest.bytes, manifest.entries) = (tree.budget.bytes, tree.budget.entries);
         manifest.write(&staging.directory)?;
-        self.publish(&staging.directory, &import.id)?;
-        staging.published = true;
+        self.publish(&mut staging, &import.id)?;
         Ok(manifest)
     }
 
-    fn stage(&self) -> Result<Staging, LibraryError> {
-        let _lock = self.lock()?;
+    pub(super) fn stage(&self) -> Result<Staging, LibraryError> {
         self.sweep()?;
+        let _lock = self.lock()?;
         let directory = self.directory.join(temporary_name());
         make_private(&directory).during("make a temporary directory")?;
         let lock = File::open(&directory).during("open a temporary directory")?;
@@ -103,7 +103,31 @@ impl Library {
         Ok(Staging {
             directory,
             published: false,
-            _lock: lock,
+            lock,
+        })
+    }
+
+    /// Gives a finished image its name. All of it is durable when this returns.
+    ///
+    /// Errors: [`LibraryError::Unsynced`] when it has its name; after any other it has none.
+    pub(super) fn publish(&self, staging: &mut Staging, id: &ImageId) -> Result<(), LibraryError> {
+        // Through what was opened before anything was written: it is told of every write that failed since.
+        rustix::fs::syncfs(&staging.lock).during("write the image to disk")?;
+        let _lock = self.lock()?;
+        self.refuse_taken(id)?;
+        let above = self.directory.join(&id.name);
+        make_private(&above).during("make the image's directory")?;
+        // Zones may be made of it as soon as it has its name. Nobody sweeps it in between, for want of the lock of
+        // the images.
+        flock(&staging.lock, FlockOperation::NonBlockingLockShared).during("name the image")?;
+        let (cwd, from, to) = (rustix::fs::CWD, &staging.directory, self.path(id));
+        rustix::fs::renameat_with(cwd, from, cwd, &to, RenameFlags::NOREPLACE)
+            .during("name the image")?;
+        staging.published = true;
+        let synced = sync(&above).and_then(|()| sync(&self.directory));
+        synced.map_err(|source| LibraryError::Unsynced {
+            id: id.clone(),
+            source,
         })
     }
 }
@@ -119,10 +143,10 @@ fn merged(own: Vec<(String, String)>, added: &[(String, String)]) -> Vec<(String
 }
 
 /// Removed with everything in it unless it was published.
-struct Staging {
-    directory: PathBuf,
+pub(super) struct Staging {
+    pub(super) directory: PathBuf,
     published: bool,
-    _lock: File,
+    lock: File,
 }
 
 impl Drop for Staging {

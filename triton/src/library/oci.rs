@@ -20,7 +20,7 @@ use super::compression;
 use super::copy::Digested;
 use super::error::{During as _, Fault, LibraryError};
 use super::import::hexadecimal;
-use super::tree::{MemberPath, Tree, shown};
+use super::tree::{Budget, MemberPath, Tree, shown};
 
 const MARK: &str = "oci-layout";
 const DOCUMENT_BYTES_MAX: u64 = 4 << 20;
@@ -142,23 +142,28 @@ impl<'a> Layout<'a> {
 
     /// Takes away what the layer marks, then adds what it has.
     fn apply(&self, layer: &Descriptor, tree: &mut Tree) -> Result<(), LibraryError> {
-        let marks = compression::unpack(self.blob(layer)?)?;
-        archive::each_member(marks, tree.budget, &mut |member| take_away(&member, tree))?;
+        let budget = tree.budget;
+        self.each_member(layer, budget, &mut |member| take_away(&member, tree))?;
+        self.each_member(layer, budget, &mut |member| match mark(&member.path) {
+            Some(_) => Ok(()),
+            None => archive::put(member, tree),
+        })
+    }
 
+    /// Each time the whole layer must be what its digest says: somebody may change it meanwhile.
+    fn each_member(
+        &self,
+        layer: &Descriptor,
+        budget: Budget,
+        visit: &mut dyn FnMut(Member<'_>) -> Result<(), LibraryError>,
+    ) -> Result<(), LibraryError> {
         let mut digest = Sha256::new();
         let mut packed = Digested {
             inner: self.blob(layer)?,
             digest: &mut digest,
         };
-        {
-            let files = compression::unpack(&mut packed)?;
-            let budget = tree.budget;
-            // Not all tools mark the end of a layer, which is found out by its digest.
-            archive::each_member(files, budget, &mut |member| match mark(&member.path) {
-                Some(_) => Ok(()),
-                None => archive::put(member, tree),
-            })?;
-        }
+        // Not all tools mark the end of a layer, which is found out by its digest.
+        archive::each_member(compression::unpack(&mut packed)?, budget, visit)?;
         check_digest(layer, &digest.finalize())
     }
 

@@ -156,6 +156,11 @@ impl Site {
             .import(&import("one", "1.0.0"), Source::Path(path))
     }
 
+    pub(super) fn known(&self) -> Vec<Manifest> {
+        let listed = self.library.list().unwrap().into_iter();
+        listed.map(|(_, manifest)| manifest.unwrap()).collect()
+    }
+
     /// Below the root of what was imported.
     pub(super) fn at(&self, path: &str) -> PathBuf {
         self.top.path().join("images/one/1.0.0/rootfs").join(path)
@@ -223,7 +228,7 @@ fn an_archive_becomes_an_image_however_it_is_packed() {
         assert_eq!((&*manifest.name, &*manifest.version), ("one", "1.0.0"));
         assert_eq!(manifest.digest.len(), "sha256:".len() + 64);
         assert_eq!(manifest.source, "-");
-        assert_eq!(site.library.list().unwrap(), [manifest]);
+        assert_eq!(site.known(), [manifest]);
         assert_eq!(site.text("etc/motd"), "hello\n");
         assert_eq!(site.text("etc/twice"), "second");
         assert!(site.text("etc/hosts").contains("localhost"));
@@ -336,12 +341,44 @@ fn a_version_is_that_of_one_image() {
     );
     let choose = |range: &str| {
         site.library
-            .choose(&VersionRange::parse(range).unwrap())
+            .choose(&VersionRange::parse(range).unwrap(), &[])
             .unwrap()
     };
     assert_eq!(choose("1.x"), Some(id("one", "1.0.10")));
     assert_eq!(choose("<1.0.10"), Some(id("two", "1.0.9")));
     assert_eq!(choose("2.x"), None);
+
+    // One that nothing is known of hides no other.
+    let newest = site.library.path(&id("one", "1.0.10"));
+    std::fs::write(newest.join(MANIFEST), "{").unwrap();
+    assert_eq!(choose("1.x"), Some(id("two", "1.0.9")));
+    let range = VersionRange::parse("1.x").unwrap();
+    let but = site.library.choose(&range, &[id("two", "1.0.9")]);
+    assert_eq!(but.unwrap(), Some(id("one", "1.0.0")));
+    let listed = site.library.list().unwrap();
+    let whole: Vec<bool> = listed
+        .iter()
+        .map(|(_, manifest)| manifest.is_ok())
+        .collect();
+    assert_eq!(whole, [true, true, false]);
+    let damaged = listed[2].1.as_ref().unwrap_err().to_string();
+    assert!(damaged.contains("is damaged"), "{damaged}");
+    site.library.remove(&id("one", "1.0.10")).unwrap();
+}
+
+/// From the first moment, and whatever becomes of the import then.
+#[test]
+fn an_image_with_a_name_can_be_used() {
+    let site = Site::new();
+    let one = id("one", "1.0.0");
+    let mut staging = site.library.stage().unwrap();
+    let manifest = Manifest::new(&one, "sha256:00".to_owned(), "-".to_owned());
+    manifest.write(&staging.directory).unwrap();
+    std::fs::create_dir(staging.directory.join(ROOT)).unwrap();
+    site.library.publish(&mut staging, &one).unwrap();
+    assert!(site.library.hold(&one).unwrap().is_some());
+    drop(staging);
+    assert_eq!(site.known(), [manifest]);
 }
 
 #[test]

@@ -159,6 +159,11 @@ fn what_is_not_whole() {
     // Between two members, where nothing but the missing mark tells.
     refused(cut(1024), "the archive is cut off");
     refused(cut(1024 + 5120 + 512), "the archive is cut off");
+    // Zeros of a member are no mark.
+    let members = image(&[M::file("zeros", &"\0".repeat(1024)), M::file("b", "x")]);
+    let whole = archive(&members);
+    let both = 1024 + 1024;
+    refused(&whole[..whole.len() - both], "the archive is cut off");
     refused(b"this is no archive at all", "read the archive");
     refused(&vec![b'x'; 4096], "read the archive");
     let packed = gzip(&whole);
