@@ -15,7 +15,9 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use libmanta::triton::CoreFile;
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Dir, FileType, Mode, OFlags};
+
+use crate::inside::INSIDE;
 
 /// Of data in a file, and of its size with holes, which whoever stores it would have to write. More than most
 /// zones have memory.
@@ -27,12 +29,6 @@ const ENTRIES_MAX: usize = 10_000;
 const PATH_BYTES_MAX: usize = 1024;
 /// Notes come first in a core file, and the one about its process second among them.
 const NOTES_BYTES_MAX: u64 = 16 << 10;
-
-/// Never by way of a link, nor into another file system: everything there may be a tenant's work.
-const INSIDE: ResolveFlags = ResolveFlags::BENEATH
-    .union(ResolveFlags::NO_SYMLINKS)
-    .union(ResolveFlags::NO_MAGICLINKS)
-    .union(ResolveFlags::NO_XDEV);
 
 /// Where the machine puts core files.
 #[derive(Debug, PartialEq, Eq)]
@@ -138,7 +134,7 @@ impl Pattern {
         let mut open = VecDeque::from([first]);
         while let Some(path) = open.pop_front() {
             // What cannot be read holds nothing that we could store.
-            let Ok(directory) = open_directory(root, &path) else {
+            let Ok(directory) = open_inside(root, &path) else {
                 continue;
             };
             for entry in Dir::read_from(&directory).into_iter().flatten().flatten() {
@@ -166,7 +162,7 @@ impl Pattern {
     }
 }
 
-fn open_directory(root: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+fn open_inside(root: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
     let path = if path.as_os_str().is_empty() {
         Path::new(".")
     } else {

@@ -24,6 +24,7 @@ use crate::background::Background;
 use crate::cgroup::Cgroups;
 use crate::config::Config;
 use crate::cores::Cores;
+use crate::during::during;
 use crate::lease::Lease;
 use crate::origin::{Choice, Origin};
 use crate::pool::{Empty, Make, Pool, Slop};
@@ -377,13 +378,6 @@ fn slop(config: &Config) -> io::Result<Slop> {
         }
     };
     Ok(Slop { memory, disk })
-}
-
-fn during(step: &'static str) -> impl Fn(io::Error) -> ZoneError {
-    move |source| ZoneError::Io {
-        during: step,
-        source,
-    }
 }
 
 /// Makes and locks the state directory.

@@ -13,6 +13,8 @@ use libmanta::triton::{Command, CoreFile, Exit, ExitStatus, Meter, Zone, ZoneErr
 use rustix::fs::{AtFlags, Gid, MemfdFlags, Mode, OFlags, ResolveFlags, Uid};
 
 use crate::core_files::Pattern;
+use crate::during::during;
+use crate::inside::{INSIDE, NO_LINKS};
 use crate::live::{Live, unexpected};
 use crate::meter::{Spent, ZoneMeter};
 use crate::origin::Origin;
@@ -25,11 +27,6 @@ use crate::wire::{Ended, Flavour, FromInit, Input, Start, ToInit};
 
 /// Files that cannot be mounted are copied into zone memory; larger ones are refused.
 const COPY_MAX: u64 = 8 << 20;
-
-/// Never by way of a link: everything below the zone's root may be a tenant's work.
-const NO_LINKS: ResolveFlags = ResolveFlags::BENEATH
-    .union(ResolveFlags::NO_SYMLINKS)
-    .union(ResolveFlags::NO_MAGICLINKS);
 
 /// Gives its slot back when dropped.
 pub(crate) struct Lease {
@@ -334,13 +331,6 @@ impl Drop for KillOnDrop<'_> {
     }
 }
 
-fn during(step: &'static str) -> impl Fn(io::Error) -> ZoneError {
-    move |source| ZoneError::Io {
-        during: step,
-        source,
-    }
-}
-
 fn gone(error: io::Error) -> ZoneError {
     ZoneError::Gone(error.to_string())
 }
@@ -416,12 +406,11 @@ fn write_file(
     let mut directory = root.try_clone()?;
     // One name at a time, so that a link a tenant has put in the way is seen.
     for part in parents.split('/').filter(|part| !part.is_empty()) {
-        let limits = NO_LINKS | ResolveFlags::NO_XDEV;
-        let opened = match rustix::fs::openat2(&directory, part, flags, Mode::empty(), limits) {
+        let opened = match rustix::fs::openat2(&directory, part, flags, Mode::empty(), INSIDE) {
             Err(rustix::io::Errno::NOENT) => {
                 rustix::fs::mkdirat(&directory, part, Mode::from_raw_mode(0o755))?;
                 rustix::fs::chownat(&directory, part, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
-                rustix::fs::openat2(&directory, part, flags, Mode::empty(), limits)
+                rustix::fs::openat2(&directory, part, flags, Mode::empty(), INSIDE)
             }
             opened => opened,
         };

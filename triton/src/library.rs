@@ -8,6 +8,7 @@
 mod archive;
 mod compression;
 mod copy;
+mod digest;
 mod error;
 mod import;
 mod manifest;
@@ -21,7 +22,8 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use libmanta::{Version, VersionRange};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
 
 pub use error::{Fault, LibraryError};
 pub use import::{Import, Limits, Source};
@@ -156,7 +158,7 @@ impl Library {
             return Ok(None);
         };
         match flock(&lock, FlockOperation::NonBlockingLockShared) {
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(Errno::WOULDBLOCK) => return Ok(None),
             locked => locked.during("lock the image")?,
         }
         // Between opening and locking it may have been removed.
@@ -187,7 +189,7 @@ impl Library {
             return Err(LibraryError::Missing(id.clone()));
         };
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(LibraryError::InUse(id.clone())),
+            Err(Errno::WOULDBLOCK) => return Err(LibraryError::InUse(id.clone())),
             locked => locked.during("lock the image")?,
         }
         let doomed = self.directory.join(temporary_name());
@@ -307,10 +309,12 @@ fn make_private(directory: &Path) -> io::Result<()> {
     }
 }
 
+/// `None` when there is none.
 fn open_directory(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        opened => opened.map(Some),
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match rustix::fs::open(path, flags, Mode::empty()) {
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        opened => Ok(Some(opened?.into())),
     }
 }
 

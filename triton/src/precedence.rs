@@ -1,7 +1,9 @@
 //! Who runs first when there is more to do than cores: the store, then what is in zones.
 //!
-//! Two things together. On each core all zones weigh as much as one ordinary process
-//! ([`cgroup`](crate::cgroup)), so a thread of the store that was asleep is never behind with its share. And the
+//! Two things together. All zones weigh as much as one ordinary process for each core
+//! ([`cgroup`](crate::cgroup)). The kernel lays that weight where their load is: when every core has work of zones
+//! it is one process on each, and on fewer cores as many more on each of those. There a thread of the store that
+//! never sleeps gets less than half; one that was asleep is not behind with its share all the same. And the
 //! store's threads have the shortest slices there are, so that when one is woken it is its turn at once, and
 //! not when a command in a zone has had its slice. Neither takes anything from zones that nobody else wants.
 

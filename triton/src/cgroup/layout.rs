@@ -90,7 +90,7 @@ impl Cgroups {
         for root in cgroups.roots.distinct() {
             make_directory(root)?;
         }
-        // On each core all zones together weigh as much as one ordinary process: see `precedence`.
+        // All zones together weigh as much as one ordinary process for each core they can use: see `precedence`.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let processes = slots.min(cores) as u64;
         match version {

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use libmanta::triton::{Isolation, ZoneError};
 
-use super::{during, lock_state};
+use super::lock_state;
 use crate::cgroup::Cgroups;
 use crate::config::{Config, ScratchKind};
+use crate::during::during;
 use crate::image::HostImage;
 use crate::library::Library;
 use crate::network;

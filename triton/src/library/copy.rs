@@ -5,16 +5,18 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use sha2::{Digest as _, Sha256};
 
+use super::digest::{Digested, hexadecimal};
 use super::error::{During as _, Fault, LibraryError};
 use super::tree::{Attributes, MemberPath, Tree, shown};
+
+/// Directories in directories; each is open while those in it are read. No system has half as many.
+const DEPTH_MAX: usize = 256;
 
 const NO_LINK: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
@@ -33,7 +35,7 @@ pub(super) fn copy(from: &OwnedFd, tree: &mut Tree) -> Result<String, LibraryErr
         from,
         &MemberPath::parse(b"").map_err(|_| LibraryError::Source)?,
     )?;
-    Ok(super::import::hexadecimal(&copy.digest.finalize()))
+    Ok(hexadecimal(&copy.digest.finalize()))
 }
 
 struct Copy<'a> {
@@ -69,6 +71,7 @@ impl Copy<'_> {
             return Err(refuse(Fault::OtherFileSystem));
         }
         match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory if path.depth() > DEPTH_MAX => Err(refuse(Fault::Deep(DEPTH_MAX))),
             FileType::Directory => {
                 self.note("directory", path, &stat, b"");
                 let inner =
@@ -130,23 +133,4 @@ fn sorted_names(directory: &OwnedFd) -> Result<Vec<OsString>, LibraryError> {
     }
     names.sort();
     Ok(names)
-}
-
-/// Digests what is read through it.
-pub(super) struct Digested<'a, R> {
-    pub(super) inner: R,
-    pub(super) digest: &'a mut Sha256,
-}
-
-impl<R: Read> Read for Digested<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.digest.update(&buffer[..count]);
-        Ok(count)
-    }
-}
-
-pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, LibraryError> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).during("open the directory")
 }

@@ -91,6 +91,8 @@ pub enum Fault {
     Whiteout,
     #[error("another file system is mounted there")]
     OtherFileSystem,
+    #[error("it lies deeper than {0} directories")]
+    Deep(usize),
     #[error("its owner changed it meanwhile")]
     Changed,
 }

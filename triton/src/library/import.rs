@@ -1,7 +1,7 @@
 //! How an image comes in: filled under a temporary name, made durable, then given its name. A refusal leaves
 //! nothing behind, a crash only what the next import or removal takes away.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,17 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, RenameFlags, flock};
 use sha2::{Digest as _, Sha256};
 
-use super::copy::{Digested, copy, open_directory};
+use super::copy::copy;
+use super::digest::{Digested, hexadecimal};
 use super::error::{During as _, LibraryError};
 use super::manifest::{Manifest, check_environment};
 use super::oci::Layout;
 use super::prepare::prepare;
 use super::tree::{Budget, Tree};
-use super::{ImageId, Library, ROOT, archive, compression, make_private, sync, temporary_name};
+use super::{
+    ImageId, Library, ROOT, archive, compression, make_private, open_directory, sync,
+    temporary_name,
+};
 use crate::remove_tree::remove_tree;
 
 /// An image that is to be.
@@ -185,7 +189,8 @@ impl Staging {
     }
 
     fn fill_from_directory(&self, path: &Path, budget: Budget) -> Result<Filled, LibraryError> {
-        let directory = open_directory(path)?;
+        let directory = open_directory(path).during("open the directory")?;
+        let directory = directory.ok_or(LibraryError::Source)?.into();
         let mut tree = Tree::make(&self.directory.join(ROOT), budget)?;
         if let Some(layout) = Layout::find(&directory)? {
             let about = layout.unpack(&mut tree)?;
@@ -229,12 +234,4 @@ impl Staging {
             environment: Vec::new(),
         })
     }
-}
-
-/// As digests are written.
-pub(super) fn hexadecimal(digest: &[u8]) -> String {
-    digest.iter().fold("sha256:".to_owned(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

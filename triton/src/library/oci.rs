@@ -17,9 +17,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::archive::{self, Member};
 use super::compression;
-use super::copy::Digested;
+use super::digest::{Digested, hexadecimal};
 use super::error::{During as _, Fault, LibraryError};
-use super::import::hexadecimal;
 use super::tree::{Budget, MemberPath, Tree, shown};
 
 const MARK: &str = "oci-layout";

@@ -62,7 +62,7 @@ impl MemberPath {
         parts.next().is_some() && top.is_some_and(|top| NOT_TAKEN.contains(&top))
     }
 
-    fn depth(&self) -> usize {
+    pub(super) fn depth(&self) -> usize {
         self.0.components().count()
     }
 }

@@ -1,7 +1,7 @@
 //! OCI image layouts: layers over each other, and what layouts must not do.
 
 use super::*;
-use crate::library::import::hexadecimal;
+use crate::library::digest::hexadecimal;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 

@@ -302,6 +302,21 @@ fn directories_with_more_than_files() {
         rustix::fs::mknodat(rustix::fs::CWD, &node, kind, mode, device).unwrap();
         refused("node", "node: it is a device");
     }
+    let deep = |levels| from.path().join("d/".repeat(levels));
+    std::fs::create_dir_all(deep(257)).unwrap();
+    let site = Site::new();
+    let error = message(&site.import_path(from.path()).unwrap_err());
+    assert!(error.starts_with("d/d/d/"), "{error}");
+    assert!(
+        error.contains("d: it lies deeper than 256 directories"),
+        "{error}"
+    );
+    site.assert_untouched("a deep directory");
+    std::fs::remove_dir(deep(257)).unwrap();
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(from.path().join("bin/bash"), mode).unwrap();
+    Site::new().import_path(from.path()).unwrap();
+
     let site = Site::new();
     let error = site.import_path(Path::new("/dev/null")).unwrap_err();
     assert!(matches!(error, LibraryError::Source), "{error}");
