@@ -192,7 +192,7 @@ impl Library {
             Err(Errno::WOULDBLOCK) => return Err(LibraryError::InUse(id.clone())),
             locked => locked.during("lock the image")?,
         }
-        let doomed = self.directory.join(temporary_name());
+        let doomed = self.temporary();
         std::fs::rename(&directory, &doomed).during("remove the image")?;
         let above = self.directory.join(&id.name);
         // Refused while there are other versions.
@@ -257,11 +257,28 @@ impl Library {
             let Some(lock) = open_directory(&entry.path()).during("look for remains")? else {
                 continue;
             };
-            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            // He who has just removed it himself may give its name to the next one.
+            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+                && is_at(&lock, &entry.path()).during("look for remains")?
+            {
                 remains.push((entry.path(), lock));
             }
         }
         Ok(remains)
+    }
+
+    /// A name that nothing has. Under the lock: in another container somebody may have the same process number.
+    fn temporary(&self) -> PathBuf {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("{TEMPORARY}{}-{number}", std::process::id());
+            let path = self.directory.join(name);
+            if path.symlink_metadata().is_err() {
+                return path;
+            }
+        }
     }
 
     fn path(&self, id: &ImageId) -> PathBuf {
@@ -293,13 +310,6 @@ fn names(directory: &Path) -> io::Result<Vec<String>> {
         }
     }
     Ok(names)
-}
-
-fn temporary_name() -> String {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{TEMPORARY}{}-{number}", std::process::id())
 }
 
 fn make_private(directory: &Path) -> io::Result<()> {

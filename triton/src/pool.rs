@@ -321,8 +321,8 @@ impl Pool {
             if self.shutdown.is_cancelled() {
                 return;
             }
-            if live.as_ref().is_some_and(|live| !live.is_alive()) {
-                live = None;
+            if let Some(dead) = live.take_if(|live| !live.is_alive()) {
+                self.plant.background.let_go(dead.take_parts()).await;
             }
             if let Some(deliver) = deliver.take() {
                 // Size or image were special, and probably the reason: tell who wanted it, and carry on without.

@@ -16,10 +16,7 @@ use super::manifest::{Manifest, check_environment};
 use super::oci::Layout;
 use super::prepare::prepare;
 use super::tree::{Budget, Tree};
-use super::{
-    ImageId, Library, ROOT, archive, compression, make_private, open_directory, sync,
-    temporary_name,
-};
+use super::{ImageId, Library, ROOT, archive, compression, make_private, open_directory, sync};
 use crate::remove_tree::remove_tree;
 
 /// An image that is to be.
@@ -99,7 +96,7 @@ impl Library {
     pub(super) fn stage(&self) -> Result<Staging, LibraryError> {
         self.sweep()?;
         let _lock = self.lock()?;
-        let directory = self.directory.join(temporary_name());
+        let directory = self.temporary();
         make_private(&directory).during("make a temporary directory")?;
         let lock = File::open(&directory).during("open a temporary directory")?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)

@@ -416,6 +416,30 @@ fn what_a_crash_left_is_removed_by_the_next_import_but_not_what_is_being_filled(
     assert!(!dead.exists() && live.exists());
 }
 
+/// Two containers may share a library, and in each there is a process 1.
+#[test]
+fn importers_with_the_same_number_do_not_meet() {
+    let site = Site::new();
+    let directory = &site.library.directory;
+    let own = |number| directory.join(format!(".tmp-{}-{number}", std::process::id()));
+    let others: Vec<PathBuf> = (0..200).map(own).collect();
+    let locks: Vec<File> = others
+        .iter()
+        .map(|path| {
+            std::fs::create_dir_all(path.join("rootfs")).unwrap();
+            let lock = File::open(path).unwrap();
+            flock(&lock, FlockOperation::LockExclusive).unwrap();
+            lock
+        })
+        .collect();
+    site.import(&archive(&image(&[]))).unwrap();
+    site.library.remove(&id("one", "1.0.0")).unwrap();
+    assert!(others.iter().all(|path| path.join("rootfs").exists()));
+    drop(locks);
+    site.import(&archive(&image(&[]))).unwrap();
+    assert!(!others.iter().any(|path| path.exists()));
+}
+
 #[test]
 fn names_of_images_are_no_paths() {
     let version = Version::parse("1.0.0").unwrap();
