@@ -296,7 +296,7 @@ impl Pool {
 
     async fn renew(
         self: Arc<Self>,
-        slot: Slot,
+        mut slot: Slot,
         mut live: Option<Arc<Live>>,
         mut make: Make,
         mut deliver: Option<Deliver>,
@@ -304,7 +304,7 @@ impl Pool {
     ) {
         let mut pause = RETRY.0;
         loop {
-            let reason = match self.renew_once(&slot, live.as_ref(), &make).await {
+            let reason = match self.renew_once(&mut slot, live.as_ref(), &make).await {
                 Ok(fresh) => {
                     if let Some(given_back) = given_back {
                         self.reset_times.record(given_back.elapsed());
@@ -353,7 +353,7 @@ impl Pool {
 
     async fn renew_once(
         &self,
-        slot: &Slot,
+        slot: &mut Slot,
         live: Option<&Arc<Live>>,
         make: &Make,
     ) -> io::Result<Live> {

@@ -97,7 +97,7 @@ impl Slot {
     }
 
     /// Ends `live` and sees to it that nothing of it is left. An error disables the slot.
-    pub(crate) async fn reset(&self, plant: &Plant, live: &Live) -> io::Result<()> {
+    pub(crate) async fn reset(&mut self, plant: &Plant, live: &Live) -> io::Result<()> {
         live.kill();
         if tokio::time::timeout(KILL_PATIENCE, live.gone())
             .await
@@ -122,8 +122,15 @@ impl Slot {
             });
             empty.await.map_err(io::Error::other).flatten()?;
         }
-        if let Some(kept) = &self.kept {
-            network::drain(&kept.network.listeners)?;
+        if let Some(kept) = &mut self.kept
+            && !kept.network.clear()?
+        {
+            tracing::debug!(
+                slot = self.name,
+                "sockets outlive their zone, making another network"
+            );
+            let made = tokio::task::spawn_blocking(network::make);
+            kept.network = made.await.map_err(io::Error::other).flatten()?;
         }
         Ok(())
     }
