@@ -7,6 +7,8 @@
     reason = "each test file uses its part"
 )]
 
+pub mod hostile;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
