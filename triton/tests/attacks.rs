@@ -163,6 +163,33 @@ async fn rows_7_to_10_files_of_the_machine() {
         for name in top.lines() {
             assert!(allowed.contains(&name), "{name} is in the zone");
         }
+        // What the image is made with, name by name; below the last, whatever the machine has.
+        let names = "/ /assets /etc /etc/group /etc/hosts /etc/motd /etc/mtab /etc/passwd /etc/resolv.conf /etc/ssl \
+                     /home /manta /mnt /opt /opt/local /opt/marlin /opt/marlin/bin /opt/marlin/bin/attack \
+                     /opt/marlin/bin/whoever /root /run /srv /tmp /var /var/cache /var/lib /var/log /var/tmp";
+        let trees = "alternatives ca-certificates ca-certificates.conf debian_version ld.so.cache ld.so.conf \
+                     ld.so.conf.d localtime mime.types nsswitch.conf os-release protocols services ssl/certs \
+                     ssl/openssl.cnf timezone";
+        let names: Vec<_> = names.split_whitespace().collect();
+        let made = |path: &str| {
+            names.contains(&path)
+                || trees.split_whitespace().any(|tree| {
+                    let below = path
+                        .strip_prefix("/etc/")
+                        .and_then(|path| path.strip_prefix(tree));
+                    below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                })
+        };
+        let elsewhere = "proc dev usr var/lib/dpkg bin sbin lib lib32 lib64 libx32";
+        let elsewhere: Vec<_> = elsewhere
+            .split(' ')
+            .map(|path| format!("-path /{path}"))
+            .collect();
+        let line = format!("find / \\( {} \\) -prune -o -print", elsewhere.join(" -o "));
+        let found = sh(&mut *zone, &line).await.stdout;
+        let strange: Vec<_> = found.lines().filter(|path| !made(path)).collect();
+        assert_eq!(strange, Vec::<&str>::new());
+        assert!(found.contains("/opt/marlin/bin/whoever\n") && found.contains("/etc/mtab\n"));
         // File by file: whatever is in /usr of the zone may be read by all on the host.
         let secret = sh(&mut *zone, "cd /usr; find . ! -type l ! -perm -004 -print")
             .await
@@ -424,6 +451,11 @@ async fn row_17_fork_bomb() {
             );
         });
         bomb.await;
+        // It was given up, which killed it: pid 1 and the waiting process of the neighbour are the most there are.
+        let ended = Instant::now();
+        until("the bomb is gone", || population(&site) <= 2).await;
+        let lasted = ended.elapsed();
+        assert!(lasted < Duration::from_secs(1), "{lasted:?}");
     });
     // One that ends by itself takes its children with it.
     row!(site, zone, {

@@ -181,7 +181,7 @@ async fn row_18_whatever_is_memory_counts() {
             assert!(outcome.exit.out_of_memory, "{line}: {outcome:?}");
         });
     };
-    // More than half of the zone's 256 MiB is left to neither, and each alone would fit.
+    // Each half of it alone would fit into the 256 MiB.
     out_of_memory("head -c 120m /dev/zero > /dev/shm/x && attack eat 200").await;
     out_of_memory(
         "perl -e '$id = shmget(4711, 200 << 20, 01600); $page = \"x\" x (1 << 20); \
@@ -312,6 +312,27 @@ async fn row_24_locks_of_a_task_stop_nobody() {
         })
         .await;
         drop(other);
+    });
+    site.end().await;
+}
+
+/// Where the disk is limited by a project quota, files of another project, or moved elsewhere, would not count.
+#[tokio::test]
+async fn row_31_no_file_leaves_the_disk() {
+    let site = Site::new(1).await;
+    row!(site, zone, {
+        // FS_IOC_FSSETXATTR; the project is the fourth word. Not the file system's refusal, which comes later and which
+        // one with quotas does not make.
+        let line = "perl -e 'open F, \">\", \"/tmp/mine\"; $project = pack \"L7\", 0, 0, 0, 4711, 0, 0, 0; \
+                    ioctl F, 0x401c5820, $project or die \"$!\\n\"'";
+        fails(&mut *zone, line, "Invalid argument").await;
+        for call in ["rename", "link"] {
+            let line =
+                format!("perl -e '{call} \"/tmp/mine\", \"/dev/shm/mine\" or die \"$!\\n\"'");
+            fails(&mut *zone, &line, "Invalid cross-device link").await;
+        }
+        let fill = "said=$(head -c 200m /dev/zero 2>&1 >/tmp/mine) || { rm /tmp/mine; echo $said >&2; exit 1; }";
+        fails(&mut *zone, fill, "No space left").await;
     });
     site.end().await;
 }
