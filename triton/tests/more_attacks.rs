@@ -64,6 +64,40 @@ async fn rows_1_and_11_behind_the_filter() {
     site.end().await;
 }
 
+/// On a `/usr` made for the purpose and seen by this test alone: a shell, and files that are for all or not.
+#[tokio::test]
+async fn row_8_private_files_of_the_machine() {
+    let site = Site::with(1, |config| {
+        // Without programs to make file systems.
+        config.scratch = triton::ScratchKind::Tmpfs;
+        let top = config.state_dir.parent().unwrap();
+        let make = "set -e; cd $1; mkdir -p usr/bin
+            { echo /usr/bin/bash; ldd /usr/bin/bash | grep -o '/[^ ]*'; } | while read -r file; do
+                file=$(realpath \"${file%/*}\")/${file##*/}
+                case $file in /usr/*) cp -L --parents \"$file\" .;; esac
+            done
+            mkdir -p usr/share/shut usr/share/closed; cd usr/share
+            for file in open secret shut/inside closed/inside; do echo content > $file; done
+            chmod -R a+rX .; chmod 600 secret; chmod 700 shut; chmod 744 closed";
+        let mut shell = std::process::Command::new("bash");
+        let made = shell.args(["-c", make, "make"]).arg(top).status();
+        assert!(made.unwrap().success());
+        rustix::mount::mount_bind(top.join("usr"), "/usr").unwrap();
+    })
+    .await;
+    row!(site, zone, {
+        let line = "shopt -s globstar dotglob; cd /usr/share; echo **; echo $(<open)";
+        says(&mut *zone, line, "open\ncontent").await;
+        for path in ["secret", "shut", "shut/inside", "closed/inside"] {
+            let line = format!("echo $(</usr/share/{path})");
+            let outcome = sh(&mut *zone, &line).await;
+            assert!(outcome.stderr.contains("No such file"), "{outcome:?}");
+        }
+    });
+    site.end().await;
+    rustix::mount::unmount("/usr", rustix::mount::UnmountFlags::DETACH).unwrap();
+}
+
 #[tokio::test]
 async fn rows_3_13_and_26_two_zones_at_once_do_not_meet() {
     let site = Site::new(2).await;
