@@ -1,4 +1,4 @@
-//! A slot: what is slow to make and cannot be dirtied by a tenant, kept from zone to zone. And the two ways
+//! A slot: what is slow to make and no tenant has dirtied, kept from zone to zone. And the two ways
 //! between slot and zone: provision, reset. Source: zones.md section 4.
 
 use std::io;
@@ -35,6 +35,7 @@ pub(crate) struct Slot {
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) user_namespace: OwnedFd,
+    /// Another one after a tenant whose connections outlive it.
     pub(crate) network: Network,
 }
 
