@@ -105,34 +105,5 @@ impl JobContext {
 }
 
 #[cfg(test)]
-impl JobContext {
-    /// A job to which nothing happens.
-    pub(crate) fn of_nobody() -> Arc<Self> {
-        use libmanta::mahi::Principal;
-        use libmanta::marlin::JobDefinition;
-        use libmanta::{Account, AccountId, Login, Timestamp};
-
-        let owner = AccountId::random();
-        let login = Login::parse("user").unwrap();
-        let principal = Principal {
-            from_job: true,
-            ..Principal::of(&Account::new(owner, login))
-        };
-        let record = JobRecord {
-            version: JobRecord::version_for(&principal),
-            id: JobId::random(),
-            owner,
-            principal,
-            token: String::new(),
-            definition: JobDefinition {
-                name: String::new(),
-                transient: false,
-                phases: Vec::new(),
-                options: None,
-            },
-            created: Timestamp::from_millis(0),
-            summary: None,
-        };
-        Self::new(record, CancellationToken::new(), mpsc::channel(1).0)
-    }
-}
+#[path = "context/tests.rs"]
+mod tests;

@@ -17,7 +17,7 @@ use libmanta::moray::{
 use libmanta::triton::Zones;
 use libmanta::{Account, AccountId, Condition, Login, ObjectKey, Timestamp};
 use mahi::Member;
-use support::{Store, map, reduce};
+use support::{Store, map, reduce, until};
 use testkit::zones::ZoneEvent;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -200,11 +200,11 @@ async fn nothing_is_acknowledged_while_records_cannot_be_written() {
         (added, store.failing.load(Ordering::SeqCst))
     };
     let healing = async {
-        let deadline = Instant::now() + support::DEADLINE;
-        while store.marlin.stats().log_retries.get() < 3 {
-            assert!(Instant::now() < deadline, "the log is not tried again");
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        until(async || match store.marlin.stats().log_retries.get() {
+            3.. => Ok(()),
+            tried => Err(("the log is tried again", tried)),
+        })
+        .await;
         assert_eq!(store.list(id, JobList::Inputs).await, Vec::<String>::new());
         store.failing.store(false, Ordering::SeqCst);
     };
@@ -353,8 +353,10 @@ async fn restarts_at_any_moment_lose_no_job_and_no_input() {
         }
     }
     store.end(id).await.unwrap();
-    for pause in [0, 10, 40, 20, 30] {
-        tokio::time::sleep(Duration::from_millis(pause)).await;
+    for done in [0, 3, 10, 20, 30] {
+        store
+            .wait(id, |status| status.stats.tasks_done >= done)
+            .await;
         store.restart(restarts.next().unwrap(), id).await;
     }
     let job = store.finish(id).await;
@@ -436,11 +438,14 @@ async fn a_job_that_may_not_be_archived_ends_when_its_records_would_go() {
     store
         .wait(id, |status| status.state == JobState::Done)
         .await;
-    let deadline = Instant::now() + support::DEADLINE;
-    while store.marlin.snapshot().await["jobs"] != serde_json::json!([]) {
-        assert!(Instant::now() < deadline, "the job is still there");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    until(async || {
+        let snapshot = store.marlin.snapshot().await;
+        match snapshot["jobs"] == serde_json::json!([]) {
+            true => Ok(()),
+            false => Err(snapshot),
+        }
+    })
+    .await;
     store.stop().await;
 }
 
@@ -587,11 +592,11 @@ async fn a_listing_shows_the_jobs_that_run() {
         store.add(id, &["/x"]).await,
         Err(JobError::InvalidState { id, state: "done" })
     );
-    let deadline = Instant::now() + support::DEADLINE;
-    while store.zones.stats().busy > 0 {
-        assert!(Instant::now() < deadline, "a zone is kept");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    until(async || match store.zones.stats().busy {
+        0 => Ok(()),
+        busy => Err(("a zone is kept", busy)),
+    })
+    .await;
     store.stop().await;
 }
 
@@ -680,15 +685,13 @@ async fn records_of_archived_jobs_go_in_the_end_and_their_objects_stay() {
     store
         .restart_with(|config, _| config.linger = Duration::ZERO)
         .await;
-    let deadline = Instant::now() + support::DEADLINE;
-    let gone = loop {
-        match store.marlin.status(store.account.id, job.id).await {
-            Ok(_) => assert!(Instant::now() < deadline, "records are still there"),
-            Err(error) => break error,
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    };
-    assert_eq!(gone, JobError::NotFound);
+    let gone = until(
+        async || match store.marlin.status(store.account.id, job.id).await {
+            Ok(kept) => Err(kept),
+            Err(error) => Ok(error),
+        },
+    );
+    assert_eq!(gone.await, JobError::NotFound);
     assert!(
         store
             .exists(&format!("/user/jobs/{}/job.json", job.id))

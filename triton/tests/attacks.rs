@@ -643,14 +643,8 @@ async fn row_20_disk() {
 #[tokio::test]
 async fn row_20_a_machine_with_little_disk() {
     const GIB: u64 = 1 << 30;
-    let mut small = std::path::PathBuf::new();
     let site = Site::with(8, |config| {
-        std::fs::create_dir(&config.state_dir).unwrap();
-        small.clone_from(&config.state_dir);
-        // Seen by this test alone, and gone with it.
-        let options = c"size=12g,mode=0700";
-        let flags = rustix::mount::MountFlags::empty();
-        rustix::mount::mount("small", &config.state_dir, "tmpfs", flags, options).unwrap();
+        small_disk(config, "12g");
         config.disk_bytes = triton::Config::new("").disk_bytes;
         // Jobs may ask for more than there is.
         config.disk_slop_bytes = Some(100 * GIB);
@@ -678,11 +672,7 @@ async fn row_20_a_machine_with_little_disk() {
     site.all_ready().await;
     drop(zone);
     site.all_ready().await;
-    let Site { host, directory } = site;
-    within(60, "shut down", host.shutdown()).await;
-    drop(host);
-    rustix::mount::unmount(&small, rustix::mount::UnmountFlags::empty()).unwrap();
-    drop(directory);
+    site.end_with_disk().await;
 }
 
 #[tokio::test]

@@ -266,14 +266,8 @@ async fn row_18_whatever_is_memory_counts() {
 #[tokio::test]
 async fn row_20_endless_output() {
     const SLACK: u64 = 8 * MIB;
-    let mut disk = std::path::PathBuf::new();
-    let site = Site::with(1, |config| {
-        std::fs::create_dir(&config.state_dir).unwrap();
-        disk.clone_from(&config.state_dir);
-        let flags = rustix::mount::MountFlags::empty();
-        rustix::mount::mount("disk", &disk, "tmpfs", flags, c"size=1g,mode=0700").unwrap();
-    })
-    .await;
+    let site = Site::with(1, |config| small_disk(config, "1g")).await;
+    let disk = site.directory.path().join("state");
     site.all_ready().await;
     let free = || {
         let figures = rustix::fs::statvfs(&disk).unwrap();
@@ -308,11 +302,7 @@ async fn row_20_endless_output() {
         assert!(before > 4 * SPEC.disk_bytes, "{before}");
     });
     until("the machine has its disk back", || free() + SLACK >= before).await;
-    let Site { host, directory } = site;
-    within(60, "shut down", host.shutdown()).await;
-    drop(host);
-    rustix::mount::unmount(&disk, rustix::mount::UnmountFlags::empty()).unwrap();
-    drop(directory);
+    site.end_with_disk().await;
 }
 
 #[tokio::test]

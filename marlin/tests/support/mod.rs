@@ -331,15 +331,14 @@ impl Store {
     }
 
     pub(crate) async fn wait(&self, id: JobId, what: impl Fn(&JobStatus) -> bool) -> JobStatus {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
+        until(async || {
             let status = self.status(id).await;
-            if what(&status) {
-                return status;
+            match what(&status) {
+                true => Ok(status),
+                false => Err(status),
             }
-            assert!(Instant::now() < deadline, "still {status:?}");
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        })
+        .await
     }
 
     pub(crate) async fn list(&self, id: JobId, what: JobList) -> Vec<String> {
@@ -379,6 +378,18 @@ impl Finished {
             self.errors[0]["code"].as_str().unwrap(),
             self.errors[0]["message"].as_str().unwrap(),
         )
+    }
+}
+
+/// Looks again and again until there is what is waited for; fails at the deadline with what there was instead.
+pub(crate) async fn until<T, E: std::fmt::Debug>(mut look: impl AsyncFnMut() -> Result<T, E>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(still) => assert!(Instant::now() < deadline, "still {still:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 

@@ -113,15 +113,24 @@ fn stderr_of(client: &mut Client, harm: &Finished) -> Result<String> {
 fn a_fork_bomb() -> Result<()> {
     let exec = "bomb() { bomb | bomb & }; bomb & exec perl -e 'for (1..2000) { my $child = fork; \
          defined $child or print STDERR $! and exit 9; $child or sleep 100000 }'";
+    let said = refused_a_process(exec, 9)?;
+    ensure!(said.contains(NO_PROCESS), "{said}");
+    Ok(())
+}
+
+const NO_PROCESS: &str = "Resource temporarily unavailable";
+
+/// Runs a command that ends with `code` when it may not start one more process; returns what it says.
+fn refused_a_process(exec: &str, code: u8) -> Result<String> {
     let (mut both, harm) = beside_others(&json!({"exec": exec}), false)?;
     ensure!(
-        message(&harm, "UserTaskError")? == "user command exited with code 9",
+        message(&harm, "UserTaskError")? == format!("user command exited with code {code}"),
         "{:?}",
         harm.errors
     );
     let said = stderr_of(&mut both.hostile, &harm)?;
-    ensure!(said.contains("Resource temporarily unavailable"), "{said}");
-    both.store.finish()
+    both.store.finish()?;
+    Ok(said)
 }
 
 #[test]
@@ -167,15 +176,9 @@ fn a_command_that_fills_its_disk_with_what_it_prints() -> Result<()> {
 fn a_command_with_ten_thousand_children() -> Result<()> {
     let exec = "perl -e 'for (1..10000) { my $child = fork; \
          defined $child or print STDERR $! and exit 7; $child or sleep 100000 }'";
-    let (mut both, harm) = beside_others(&json!({"exec": exec}), false)?;
-    ensure!(
-        message(&harm, "UserTaskError")? == "user command exited with code 7",
-        "{:?}",
-        harm.errors
-    );
-    let said = stderr_of(&mut both.hostile, &harm)?;
-    ensure!(said == "Resource temporarily unavailable", "{said}");
-    both.store.finish()
+    let said = refused_a_process(exec, 7)?;
+    ensure!(said == NO_PROCESS, "{said}");
+    Ok(())
 }
 
 #[test]

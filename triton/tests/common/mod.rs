@@ -124,6 +124,25 @@ impl Site {
     }
 }
 
+/// Where a site keeps its state: a disk of its own in memory, of so many bytes. Seen by this test alone.
+pub fn small_disk(config: &mut Config, size: &str) {
+    std::fs::create_dir(&config.state_dir).unwrap();
+    let options = std::ffi::CString::new(format!("size={size},mode=0700")).unwrap();
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("disk", &config.state_dir, "tmpfs", flags, &*options).unwrap();
+}
+
+impl Site {
+    /// Of one on a [`small_disk`], which can be unmounted when nothing of the host is left.
+    pub async fn end_with_disk(self) {
+        let Self { host, directory } = self;
+        within(60, "shut down", host.shutdown()).await;
+        drop(host);
+        let disk = directory.path().join("state");
+        rustix::mount::unmount(&disk, rustix::mount::UnmountFlags::empty()).unwrap();
+    }
+}
+
 pub async fn within<T>(seconds: u64, what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(Duration::from_secs(seconds), future).await {
         Ok(value) => value,
