@@ -6,6 +6,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -13,7 +14,7 @@ use common::Store;
 use common::unreliable::Unreliable;
 use electric_moray::Router;
 use libmanta::moray::links::Links;
-use libmanta::moray::{DeleteLog, MorayError, Namespace, NamespaceError};
+use libmanta::moray::{DeleteLog, Deleted, MorayError, Namespace, NamespaceError};
 use libmanta::{AccountId, Condition, Entry, ObjectId, ObjectKey};
 use testkit::links::{id, link, logged, rename, tidy};
 use testkit::moray::{key, listing, mkdir, object, put};
@@ -130,10 +131,36 @@ impl Scene {
         }
     }
 
-    /// Removes all names and directories. Each object is in the delete log once, and nothing else is left.
+    /// What no name has, nothing refers to. Removes all names and directories; then each object has been in the
+    /// delete log once, and nothing else is left.
     async fn ends_well(self, router: &Router, story: &str) {
+        tidy(router).await;
+        let mut deleted = logged(router, &self.objects).await;
+        router.forget(&deleted).await.unwrap();
+        let names = [&self.source, &self.target].into_iter().chain(&self.others);
+        let mut named = Vec::new();
+        for name in names.clone() {
+            named.extend(router.lookup(name).await.unwrap().entry.as_ref().map(id));
+        }
+        let referenced = router.referenced(&self.objects).await.unwrap();
+        for (object, referenced) in self.objects.iter().zip(referenced) {
+            assert_eq!(
+                referenced,
+                named.contains(object),
+                "{story}: {object} is referenced"
+            );
+        }
+        // What was put by an operation that stopped may never have been there.
+        let was_there = |object: &ObjectId, deleted: &[Deleted]| {
+            named.contains(object) || deleted.iter().any(|d| d.object_id == *object)
+        };
+        let were_there = self
+            .objects
+            .iter()
+            .filter(|o| was_there(o, &deleted))
+            .count();
         let none = Condition::default();
-        for name in [&self.source, &self.target].into_iter().chain(&self.others) {
+        for name in names {
             match router.remove_object(name, &none).await {
                 Ok(_) | Err(NamespaceError::NotFound) => {}
                 Err(error) => panic!("{story}: remove {name}: {error}"),
@@ -144,14 +171,15 @@ impl Scene {
             assert!(removed.is_ok(), "{story}: {removed:?}");
         }
         tidy(router).await;
-        let deleted = logged(router, &self.objects).await;
-        for object in &self.objects {
-            let times = deleted.iter().filter(|d| d.object_id == *object).count();
-            // What was put by an operation that stopped may never have been there.
-            let is_there = router.referenced(&[*object]).await.unwrap()[0];
-            assert_eq!(times, usize::from(is_there), "{story}: {object}");
-        }
-        router.forget(&deleted).await.unwrap();
+        let last = logged(router, &self.objects).await;
+        router.forget(&last).await.unwrap();
+        deleted.extend(last);
+        let logged: BTreeSet<ObjectId> = deleted.iter().map(|d| d.object_id).collect();
+        assert_eq!(
+            (logged.len(), deleted.len()),
+            (were_there, were_there),
+            "{story}"
+        );
         let referenced = router.referenced(&self.objects).await.unwrap();
         assert!(referenced.iter().all(|is| !is), "{story}: {referenced:?}");
     }

@@ -5,7 +5,7 @@ use libmanta::moray::Deleted;
 use libmanta::{AccountId, Entry, ObjectId, StorageId, Timestamp};
 use rusqlite::{Connection, params};
 
-use super::entry_row;
+use super::{entry_row, place};
 use crate::error::Fault;
 
 /// Logs the bytes of an entry that is gone.
@@ -95,19 +95,21 @@ pub(crate) fn forget(db: &Connection, sequences: &[u64]) -> Result<(), Fault> {
 }
 
 /// For each object, whether an entry, what is under a name until somebody has entered it, a record or the log
-/// refers to it.
+/// refers to it. What is about to enter a name has a record for as long as it may; without one it never will,
+/// and may stay there until somebody comes to that name.
 pub(crate) fn referenced(db: &Connection, objects: &[ObjectId]) -> Result<Vec<bool>, Fault> {
     let mut statement = db.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM entry WHERE object_id = ?1) \
+        "SELECT EXISTS (SELECT 1 FROM entry WHERE object_id = ?1 AND binding IS NOT ?2) \
              OR EXISTS (SELECT 1 FROM prior WHERE object_id = ?1) \
              OR EXISTS (SELECT 1 FROM object WHERE object_id = ?1) \
              OR EXISTS (SELECT 1 FROM deleted WHERE object_id = ?1)",
     )?;
+    let entering = entry_row::to_sql(place::ENTERING);
     objects
         .iter()
         .map(|object| {
             let id = &object.as_uuid().as_bytes()[..];
-            Ok(statement.query_row([id], |row| row.get(0))?)
+            Ok(statement.query_row(params![id, entering], |row| row.get(0))?)
         })
         .collect()
 }

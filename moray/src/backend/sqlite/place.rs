@@ -12,7 +12,7 @@ use crate::error::Fault;
 /// Numbers of `binding`.
 const LINKED: u64 = 1;
 const MOVING: u64 = 2;
-const ENTERING: u64 = 3;
+pub(super) const ENTERING: u64 = 3;
 
 /// What a row says of its binding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
