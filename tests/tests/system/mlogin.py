@@ -1,7 +1,6 @@
 # A person at a terminal. The first argument is what they do, as JSON: steps, each waited for in order in what
 # is shown after the step before ("see"), then keys ("type"), a window's new size ("resize": lines, columns) or
-# the end of the terminal ("hang_up"). With "again" the keys are typed every second until the next thing is seen: an
-# interrupt between two commands of a shell is nobody's. The others are the command. Prints what was shown and how it ended.
+# the end of the terminal ("hang_up"). The others are the command. Prints what was shown and how it ended.
 import fcntl
 import json
 import os
@@ -27,16 +26,12 @@ def resize(lines, columns):
 
 resize(43, 132)
 shown, seen, hung_up = b"", 0, False
-again, typed = None, 0.0
 while not hung_up:
     left = deadline - time.monotonic()
     if left <= 0:
         os.kill(pid, signal.SIGKILL)
         sys.exit("not seen in time: %r, but: %s" % (steps[:1], shown.decode(errors="replace")))
-    if again and time.monotonic() - typed > 1:
-        os.write(terminal, again)
-        typed = time.monotonic()
-    if select.select([terminal], [], [], min(left, 1))[0]:
+    if select.select([terminal], [], [], left)[0]:
         try:
             piece = os.read(terminal, 65536)
         except OSError:
@@ -50,11 +45,8 @@ while not hung_up:
             break
         step = steps.pop(0)
         seen = at + len(step["see"].encode())
-        again = None
         if "type" in step:
             os.write(terminal, step["type"].encode())
-            if step.get("again"):
-                again, typed = step["type"].encode(), time.monotonic()
         if "resize" in step:
             resize(*step["resize"])
         hung_up = step.get("hang_up", False)

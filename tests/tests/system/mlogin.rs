@@ -86,8 +86,10 @@ fn a_visit(left_behind: &str) -> Value {
     json!([
         {"see": PROMPT, "type": "stty size; cat $MANTA_INPUT_FILE; tty; echo $TERM \"loo\"ked\r"},
         {"see": "looked"},
-        {"see": PROMPT, "type": "echo sle\"eps\"; sleep 1000\r"},
-        {"see": "sleeps", "type": "\u{3}", "again": true},
+        // Said by what is to be interrupted: while bash is only about to start it, an interrupt finds bash, or makes
+        // it lose its terminal to what it has just forked, and then it reads the end of its input.
+        {"see": PROMPT, "type": "sh -c 'echo sle\"eps\"; exec sleep 1000'\r"},
+        {"see": "sleeps", "type": "\u{3}"},
         {"see": PROMPT, "resize": [50, 120],
             "type": "until [ \"$(stty size)\" = '50 120' ]; do sleep 0.01; done; echo re\"sized\"\r"},
         {"see": "resized"},
