@@ -9,7 +9,7 @@ mod layout;
 mod slot;
 
 pub(crate) use layout::{Cgroups, name};
-pub(crate) use slot::SlotCgroup;
+pub(crate) use slot::{SlotCgroup, Way};
 
 use std::io;
 use std::path::Path;

@@ -156,11 +156,9 @@ fn make(
         // process's move is waited for.
         rustix::io::write(&file, b"0").during("join a cgroup")?;
     }
-    if image.flavour == Flavour::Full {
+    if image.flavour != Flavour::Bare {
         // After joining, or the path below the root would show in /proc/self/cgroup.
         process::unshare(libc::CLONE_NEWCGROUP).during("make a cgroup namespace")?;
-    }
-    if image.flavour != Flavour::Bare {
         rustix::system::sethostname(request.hostname.as_bytes()).during("set the host name")?;
     }
     let listeners = match image.flavour {

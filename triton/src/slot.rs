@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::background::Background;
-use crate::cgroup::SlotCgroup;
+use crate::cgroup::{SlotCgroup, Way};
 use crate::core_files::{self, Pattern};
 use crate::live::{Live, Making};
 use crate::network::{self, Network};
@@ -60,20 +60,42 @@ impl Slot {
         nursery: &Nursery,
         disk_bytes: u64,
     ) -> io::Result<Live> {
+        let made = self.attempt(plant, nursery, disk_bytes, Way::Born).await;
+        match made {
+            Err(error) if self.cgroup.is_some() => {
+                tracing::info!(slot = self.name, %error, "no zone, trying with fresh cgroups");
+                self.kill_cgroup().await;
+                self.attempt(plant, nursery, disk_bytes, Way::Moved).await
+            }
+            made => made,
+        }
+    }
+
+    async fn attempt(
+        &self,
+        plant: &Plant,
+        nursery: &Nursery,
+        disk_bytes: u64,
+        way: Way,
+    ) -> io::Result<Live> {
         let mut descriptors = Vec::new();
         if let Some(kept) = &self.kept {
             descriptors.push(kept.user_namespace.try_clone()?);
             descriptors.push(kept.network.namespace.try_clone()?);
         }
+        let mut born_in_cgroup = false;
         if let Some(cgroup) = self.cgroup.clone() {
             let (memory, processes) = (plant.memory_bytes, plant.processes);
             // A lower limit than there was makes the kernel look for memory to take away.
             let limited = tokio::task::spawn_blocking(move || {
                 cgroup.set_memory(memory)?;
                 cgroup.set_processes(processes)?;
-                cgroup.join_files()
+                cgroup.entrance(way)
             });
-            descriptors.extend(limited.await.map_err(io::Error::other)??);
+            let entrance = limited.await.map_err(io::Error::other)??;
+            born_in_cgroup = entrance.directory.is_some();
+            descriptors.extend(entrance.directory);
+            descriptors.extend(entrance.files);
         }
         let scratch = plant.pool.take(disk_bytes).await?;
         // Asked anew for each zone, since the machine's administrator may change it at any time.
@@ -81,6 +103,7 @@ impl Slot {
         let provision = Provision {
             hostname: self.name.clone(),
             uid_base: self.uid_base,
+            born_in_cgroup,
             // Counts as the zone's memory like all it uses; more than half of it would be of no use.
             shm_bytes: plant.memory_bytes / 2,
             scratch: scratch.directory(),
@@ -104,6 +127,7 @@ impl Slot {
             .await
             .is_err()
         {
+            tracing::warn!(slot = self.name, "zone does not die, killing its cgroup");
             self.kill_cgroup().await;
             if tokio::time::timeout(DEATH_DEADLINE, live.gone())
                 .await
@@ -137,7 +161,6 @@ impl Slot {
     }
 
     async fn kill_cgroup(&self) {
-        tracing::warn!(slot = self.name, "zone does not die, killing its cgroup");
         let Some(cgroup) = self.cgroup.clone() else {
             return;
         };

@@ -73,7 +73,7 @@ pub(crate) enum ToZygote {
     /// Builds the image and leaves the host's file tree behind. Answer: `Sealed`.
     Seal,
     /// Descriptors: control socket; with the full flavour scratch, user namespace and network namespace;
-    /// then the cgroup files to join through. Answer: `Born`.
+    /// then the cgroup's directory to be born in, if there is one, and the files to join through. Answer: `Born`.
     Provision(Provision),
 }
 
@@ -82,6 +82,7 @@ pub(crate) struct Provision {
     pub(crate) hostname: String,
     /// The host's id of the zone's root.
     pub(crate) uid_base: u32,
+    pub(crate) born_in_cgroup: bool,
     pub(crate) shm_bytes: u64,
     /// Plain flavour: the directory that is the writable layer. Bare flavour: what stands for the root.
     pub(crate) scratch: Option<PathBuf>,

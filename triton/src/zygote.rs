@@ -202,13 +202,18 @@ impl Zygote {
                     .during("enter the network namespace")?;
             }
             Flavour::Plain => {
-                flags = common | libc::CLONE_NEWUSER | libc::CLONE_NEWNET | libc::CLONE_NEWCGROUP;
+                flags = common | libc::CLONE_NEWUSER | libc::CLONE_NEWNET;
             }
             Flavour::Bare => flags = 0,
         }
+        let cgroup = match request.born_in_cgroup {
+            true => Some(descriptors.next().ok_or_else(incomplete)?),
+            false => None,
+        };
         let join = descriptors.collect();
         let (gate, waiting) = wire::pair().during("make a socket pair")?;
-        match process::clone3(&self.single, flags).during("make a zone (clone3)")? {
+        let born = process::clone3_into(&self.single, flags, cgroup.as_ref().map(AsFd::as_fd));
+        match born.during("make a zone (clone3)")? {
             Forked::Parent { pid, pidfd } => {
                 drop(waiting);
                 if self.image.flavour == Flavour::Plain
@@ -223,7 +228,7 @@ impl Zygote {
                 Ok(Provisioned::Zone { pid, pidfd })
             }
             Forked::Child => {
-                drop(gate);
+                drop((gate, cgroup));
                 // Always the end of the stream: nothing is ever sent.
                 let _ = wire::receive::<()>(&waiting);
                 Ok(Provisioned::InZone(Birth {

@@ -33,13 +33,29 @@ pub(crate) enum Forked {
 }
 
 /// `clone3` with `flags` and a pidfd, sharing nothing (like `fork`).
-pub(crate) fn clone3(_: &SingleThreaded, flags: libc::c_int) -> io::Result<Forked> {
+pub(crate) fn clone3(single: &SingleThreaded, flags: libc::c_int) -> io::Result<Forked> {
+    clone3_into(single, flags, None)
+}
+
+/// The one flag that an `int` does not hold, and so wrong in the C library's binding.
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
+
+/// The same, the child being born in the v2 directory `cgroup`.
+pub(crate) fn clone3_into(
+    _: &SingleThreaded,
+    flags: libc::c_int,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> io::Result<Forked> {
     let mut pidfd: libc::c_int = -1;
     // SAFETY: an all-zero `clone_args` is valid; every field the kernel reads is set below.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = (flags | libc::CLONE_PIDFD) as u64;
     args.pidfd = ptr::from_mut(&mut pidfd) as u64;
     args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
     // SAFETY: without CLONE_VM the child runs on a copy of this stack; `_` proves that no other thread can
     // hold a lock (the allocator's for one) that the child would wait for in vain. `args` and `pidfd` live
     // across the call.
