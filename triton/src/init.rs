@@ -75,14 +75,16 @@ fn live(
     drop(scratch);
     let Made {
         root,
+        mounts,
         listeners,
         mut inputs,
         mut meminfo,
     } = made;
     let mut descriptors = vec![root.as_fd()];
+    descriptors.extend(mounts.iter().map(AsFd::as_fd));
     descriptors.extend(listeners.iter().map(AsFd::as_fd));
     wire::send(&control, &FromInit::Ready, &descriptors).map_err(drop)?;
-    drop((root, listeners));
+    drop((root, mounts, listeners));
 
     let confinement = Confinement {
         flavour: image.flavour,
@@ -136,6 +138,8 @@ fn live(
 #[derive(Debug)]
 struct Made {
     root: OwnedFd,
+    /// The mount namespace. `None` in the bare flavour.
+    mounts: Option<OwnedFd>,
     listeners: Vec<OwnedFd>,
     inputs: Inputs,
     /// `None` in the bare flavour, where `/proc` is the machine's.
@@ -188,8 +192,10 @@ fn make(
     }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open("/", flags, Mode::empty()).during("open the root")?;
+    let mounts = File::open("/proc/self/ns/mnt").during("open the mount namespace")?;
     Ok(Made {
         root,
+        mounts: Some(mounts.into()),
         listeners,
         inputs: Inputs {
             directory: inputs,
@@ -215,6 +221,7 @@ fn make_bare(request: &Provision) -> Result<Made, Failure> {
     let listener = std::net::TcpListener::bind((local, 0)).during("listen on loopback")?;
     Ok(Made {
         root,
+        mounts: None,
         listeners: vec![listener.into()],
         inputs: Inputs {
             directory: open_directory(&inputs)?,

@@ -38,9 +38,12 @@ pub(crate) struct Live {
 
 #[derive(Debug)]
 pub(crate) struct Parts {
-    scratch: Scratch,
-    /// `None` until the zone has one.
+    /// The mount namespace, for the kernel to take apart when this is dropped, and not while the zone's end is waited
+    /// for. `None` until the zone is there, and in the bare flavour.
+    mounts: Option<OwnedFd>,
+    /// `None` until the zone is there.
     root: Option<Arc<OwnedFd>>,
+    scratch: Scratch,
 }
 
 /// What a zone is made with besides its scratch.
@@ -62,8 +65,9 @@ impl Live {
         background: &Background,
     ) -> io::Result<Self> {
         let mut parts = Parts {
-            scratch,
+            mounts: None,
             root: None,
+            scratch,
         };
         match Self::hatch(nursery, flavour, &mut parts, making).await {
             Ok(live) => {
@@ -128,6 +132,9 @@ impl Live {
             .next()
             .ok_or_else(|| io::Error::other("no root directory"))?;
         parts.root = Some(Arc::new(root));
+        if !self.is_bare() {
+            parts.mounts = descriptors.next();
+        }
         self.listeners = descriptors.collect();
         self.await_armed().await
     }

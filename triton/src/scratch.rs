@@ -207,12 +207,16 @@ impl Pool {
     pub(crate) async fn take(&self, bytes: u64) -> io::Result<Scratch> {
         if bytes == self.bytes {
             let ready = self.lock().pop_front();
-            self.taken.notify_one();
             if let Some(scratch) = ready {
                 return Ok(scratch);
             }
         }
         self.make(bytes).await
+    }
+
+    /// Now is a good moment to make up for what was taken.
+    pub(crate) fn refill(&self) {
+        self.taken.notify_one();
     }
 
     async fn make(&self, bytes: u64) -> io::Result<Scratch> {

@@ -117,7 +117,10 @@ impl Slot {
             provision,
             descriptors,
         };
-        Live::make(nursery, plant.flavour, scratch, making, &plant.background).await
+        let live = Live::make(nursery, plant.flavour, scratch, making, &plant.background).await;
+        // Not before: making another one takes as long as making a zone, and the same cores.
+        plant.pool.refill();
+        live
     }
 
     /// Ends `live` and sees to it that nothing of it is left. An error disables the slot.
@@ -137,15 +140,20 @@ impl Slot {
             }
         }
         // What belonged to the zone goes while the next one is already in use.
-        plant.background.let_go(live.take_parts()).await;
+        let going = plant.background.let_go(live.take_parts()).await;
         if let Some(cgroup) = self.cgroup.clone() {
             // Not worth a timer, which takes longer than the kernel.
             let empty = tokio::task::spawn_blocking(move || {
                 await_empty(&cgroup)?;
-                cgroup.give_back();
-                Ok(())
+                Ok(cgroup.remains_are_much())
             });
-            empty.await.map_err(io::Error::other).flatten()?;
+            let are_much = empty.await.map_err(io::Error::other).flatten()?;
+            if are_much && let Some(cgroup) = self.cgroup.clone() {
+                // Files in memory are the next zone's to pay for until they are gone.
+                let _ = going.await;
+                let given = tokio::task::spawn_blocking(move || cgroup.give_back());
+                given.await.map_err(io::Error::other)?;
+            }
         }
         if let Some(kept) = &mut self.kept
             && !kept.network.clear()?

@@ -170,7 +170,8 @@ pub(crate) enum Input {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromInit {
-    /// The zone is complete. Descriptors: its root directory, then (plain flavour) listeners.
+    /// The zone is complete. Descriptors: its root directory, its mount namespace (but for the bare flavour), then
+    /// (plain and bare flavour) listeners.
     Ready,
     /// A task waits for a `Run`.
     Armed,

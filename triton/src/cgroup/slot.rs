@@ -182,13 +182,17 @@ impl SlotCgroup {
         get_number(&self.roots.pids, "pids.current")
     }
 
+    /// Whether the last zone has left more than the next one should be charged with.
+    pub(crate) fn remains_are_much(&self) -> bool {
+        self.memory_bytes().is_ok_and(|bytes| bytes > REMAINS_MAX)
+    }
+
     /// Gives back what the last zone has left, if it is much. Blocks: some milliseconds for each 10 MiB.
     ///
     /// Only while nobody is in it, since it would take the pages of whoever is. Best effort, and v1 only: what stays
     /// is charged to the next zone, and is the first to go under its pressure.
     pub(crate) fn give_back(&self) {
-        let is_much = || self.memory_bytes().is_ok_and(|bytes| bytes > REMAINS_MAX);
-        if self.version == Version::V1 && is_much() {
+        if self.version == Version::V1 && self.remains_are_much() {
             let _ = std::fs::write(self.roots.memory.join("memory.force_empty"), "0");
         }
     }
