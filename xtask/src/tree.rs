@@ -53,7 +53,18 @@ pub(crate) fn artefacts(profile: &str) -> Result<PathBuf> {
 /// The commit that is checked out, with a mark when files differ from it.
 pub(crate) fn commit() -> Result<String> {
     let mut git = std::process::Command::new("git");
-    git.args(["describe", "--always", "--dirty", "--abbrev=12"])
+    git.args(["rev-parse", "--short=12", "HEAD"])
         .current_dir(root());
-    Ok(output(&mut git)?.trim().to_owned())
+    let commit = output(&mut git)?.trim().to_owned();
+    // What the runs themselves write says nothing about what was run.
+    let mut git = std::process::Command::new("git");
+    git.args(["status", "--porcelain", "--untracked-files=no", "--", "."])
+        .args([":(exclude)tests/SOAK.md", ":(exclude)bench/RESULTS.md"])
+        .current_dir(root());
+    let is_changed = !output(&mut git)?.trim().is_empty();
+    Ok(if is_changed {
+        commit + "-dirty"
+    } else {
+        commit
+    })
 }
