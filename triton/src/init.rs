@@ -14,7 +14,7 @@ use seccompiler::BpfProgram;
 
 use crate::meminfo::Meminfo;
 use crate::root::{self, Parts};
-use crate::sys::mount;
+use crate::sys::mount::{self, OldRoot};
 use crate::sys::process::{self, SingleThreaded};
 use crate::task::{self, Armed, Confinement};
 use crate::wire::{
@@ -79,6 +79,7 @@ fn live(
         listeners,
         mut inputs,
         mut meminfo,
+        mut old_root,
     } = made;
     let mut descriptors = vec![root.as_fd()];
     descriptors.extend(mounts.iter().map(AsFd::as_fd));
@@ -99,7 +100,12 @@ fn live(
         let ready = match armed.take() {
             Some(ready) => ready,
             None => {
-                let ready = task::arm(single, &confinement).map_err(report)?;
+                // The first task confines itself meanwhile; nobody is told of it before both are done.
+                let detach = || match old_root.take() {
+                    Some(old) => old.detach().during("leave the old root"),
+                    None => Ok(()),
+                };
+                let ready = task::arm(single, &confinement, detach).map_err(report)?;
                 wire::send(&control, &FromInit::Armed, &[]).map_err(drop)?;
                 ready
             }
@@ -144,6 +150,8 @@ struct Made {
     inputs: Inputs,
     /// `None` in the bare flavour, where `/proc` is the machine's.
     meminfo: Option<Meminfo>,
+    /// `None` in the bare flavour.
+    old_root: Option<OldRoot>,
 }
 
 /// Builds the zone around this process.
@@ -179,7 +187,7 @@ fn make(
         memory_bytes: request.memory_bytes,
         core_directory: request.core_directory.as_deref(),
     };
-    let (inputs, meminfo) = root::build(&parts)?;
+    let built = root::build(&parts)?;
     // Refused without CAP_SYS_RESOURCE, which containers lack. Tasks at +500 are still chosen first.
     match std::fs::write("/proc/self/oom_score_adj", "-1000") {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
@@ -198,11 +206,12 @@ fn make(
         mounts: Some(mounts.into()),
         listeners,
         inputs: Inputs {
-            directory: inputs,
+            directory: built.inputs,
             open_to_all: None,
             shown: None,
         },
-        meminfo: Some(meminfo),
+        meminfo: Some(built.meminfo),
+        old_root: Some(built.old_root),
     })
 }
 
@@ -229,6 +238,7 @@ fn make_bare(request: &Provision) -> Result<Made, Failure> {
             shown: None,
         },
         meminfo: None,
+        old_root: None,
     })
 }
 

@@ -360,12 +360,20 @@ impl Pool {
         if let Some(live) = live {
             slot.reset(&self.plant, live).await?;
             self.lock().resets += 1;
+            if make.disk_bytes != self.disk_bytes {
+                // Which may need the room.
+                self.plant.background.let_go(live.take_parts()).await;
+            }
         }
         if self.shutdown.is_cancelled() {
             return Err(io::Error::other("shut down"));
         }
         let nursery = &make.origin.nursery;
-        slot.provision(&self.plant, nursery, make.disk_bytes).await
+        let made = slot.provision(&self.plant, nursery, make.disk_bytes).await;
+        if let Some(live) = live {
+            self.plant.background.let_go(live.take_parts()).await;
+        }
+        made
     }
 
     fn hand_over(&self, zone: Empty, deliver: Option<Deliver>) {

@@ -10,7 +10,8 @@ use std::path::Path;
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 
 use crate::meminfo::Meminfo;
-use crate::sys::mount::{self, NODEV, NOEXEC, NOSUID, RDONLY};
+use crate::scratch::{self, UPPER};
+use crate::sys::mount::{self, NODEV, NOEXEC, NOSUID, OldRoot, RDONLY};
 use crate::wire::{During as _, Failure, Flavour, Image, Tree};
 
 /// Mount points in the image. Short, because they show in the zone's `mountinfo`.
@@ -111,12 +112,22 @@ pub(crate) struct Parts<'a> {
     pub(crate) core_directory: Option<&'a Path>,
 }
 
-/// Builds the tree and makes it the root of this mount namespace. Returns the directory in which inputs are
-/// shown at `/manta`, and `/proc/meminfo`, as zone init may write to them.
-pub(crate) fn build(parts: &Parts<'_>) -> Result<(OwnedFd, Meminfo), Failure> {
+/// What zone init has of a tree that it has built.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// The directory in which inputs are shown at `/manta`, as zone init may write to it.
+    pub(crate) inputs: OwnedFd,
+    /// `/proc/meminfo`.
+    pub(crate) meminfo: Meminfo,
+    pub(crate) old_root: OldRoot,
+}
+
+/// Builds the tree and makes it the root of this mount namespace.
+pub(crate) fn build(parts: &Parts<'_>) -> Result<Built, Failure> {
     if let Some(scratch) = parts.scratch {
         mount::attach(scratch, SCRATCH).during("attach the scratch")?;
     }
+    scratch::make_upper(CWD, Path::new(SCRATCH)).during("make a directory on the scratch")?;
     let lower = show_layer(parts, BASE, &format!("{LAYERS}/b"))?;
     let root = overlay(parts, &lower, Some(0)).during("mount the overlay of /")?;
     mount::attach(&root, ROOT).during("attach the overlay of /")?;
@@ -144,8 +155,12 @@ pub(crate) fn build(parts: &Parts<'_>) -> Result<(OwnedFd, Meminfo), Failure> {
     let target = format!("{ROOT}/proc/meminfo");
     let meminfo = Meminfo::attach(&directory, &target, parts.memory_bytes)?;
     rustix::process::chdir(ROOT).during("go to the new root")?;
-    mount::pivot_here().during("change the root")?;
-    Ok((inputs, meminfo))
+    let old_root = mount::pivot_here().during("change the root")?;
+    Ok(Built {
+        inputs,
+        meminfo,
+        old_root,
+    })
 }
 
 fn attach_tree(parts: &Parts<'_>, index: usize, spec: &Tree, at: &str) -> Result<(), Failure> {
@@ -183,8 +198,8 @@ fn overlay(parts: &Parts<'_>, lower: &str, upper: Option<usize>) -> std::io::Res
     let (upper_path, work_path);
     let mut options = vec![("lowerdir", Some(lower))];
     if let Some(number) = upper {
-        upper_path = format!("{SCRATCH}/u{number}");
-        work_path = format!("{SCRATCH}/w{number}");
+        upper_path = format!("{SCRATCH}/{UPPER}/u{number}");
+        work_path = format!("{SCRATCH}/{UPPER}/w{number}");
         for path in [&upper_path, &work_path] {
             rustix::fs::mkdirat(CWD, path.as_str(), Mode::from_raw_mode(0o755))?;
         }

@@ -25,6 +25,17 @@ use loop_image::LoopImages;
 use room::Ledger;
 pub(crate) use room::default_bytes;
 
+/// Where the upper layers of a zone's overlays are.
+pub(crate) const UPPER: &str = "d";
+
+/// Makes that directory, if it is not there, in `scratch` seen from `from`.
+pub(crate) fn make_upper(from: impl AsFd, scratch: &Path) -> io::Result<()> {
+    match rustix::fs::mkdirat(from, scratch.join(UPPER), Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// A writable layer.
 #[derive(Debug)]
 pub(crate) struct Scratch {

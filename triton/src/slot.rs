@@ -123,7 +123,9 @@ impl Slot {
         live
     }
 
-    /// Ends `live` and sees to it that nothing of it is left. An error disables the slot.
+    /// Ends `live` and sees to it that nothing of it is left but its mounts and its disk. These are to be let go of when
+    /// the next zone is there, since the kernel makes and unmakes mounts one after the other. An error disables the
+    /// slot.
     pub(crate) async fn reset(&mut self, plant: &Plant, live: &Live) -> io::Result<()> {
         live.kill();
         if tokio::time::timeout(KILL_PATIENCE, live.gone())
@@ -139,8 +141,6 @@ impl Slot {
                 return Err(io::Error::other("processes do not die"));
             }
         }
-        // What belonged to the zone goes while the next one is already in use.
-        let going = plant.background.let_go(live.take_parts()).await;
         if let Some(cgroup) = self.cgroup.clone() {
             // Not worth a timer, which takes longer than the kernel.
             let empty = tokio::task::spawn_blocking(move || {
@@ -150,7 +150,7 @@ impl Slot {
             let are_much = empty.await.map_err(io::Error::other).flatten()?;
             if are_much && let Some(cgroup) = self.cgroup.clone() {
                 // Files in memory are the next zone's to pay for until they are gone.
-                let _ = going.await;
+                let _ = plant.background.let_go(live.take_parts()).await.await;
                 let given = tokio::task::spawn_blocking(move || cgroup.give_back());
                 given.await.map_err(io::Error::other)?;
             }

@@ -38,12 +38,17 @@ pub(crate) struct Armed {
     pub(crate) socket: OwnedFd,
 }
 
-/// Forks and confines a task. Returns when it is ready.
-pub(crate) fn arm(single: &SingleThreaded, confinement: &Confinement) -> Result<Armed, Failure> {
+/// Forks and confines a task. Returns when it is ready and `meanwhile` is done.
+pub(crate) fn arm(
+    single: &SingleThreaded,
+    confinement: &Confinement,
+    meanwhile: impl FnOnce() -> Result<(), Failure>,
+) -> Result<Armed, Failure> {
     let (ours, theirs) = wire::pair().during("make a socket pair for a task")?;
     match process::clone3(single, 0).during("fork a task")? {
         Forked::Parent { pid, .. } => {
             drop(theirs);
+            meanwhile()?;
             match wire::receive::<Result<(), Failure>>(&ours).during("wait for a task")? {
                 Some((Ok(()), _)) => Ok(Armed { pid, socket: ours }),
                 Some((Err(failure), _)) => Err(failure),

@@ -322,7 +322,8 @@ fn assemble(image: &Image, scratch: Option<&Path>) -> Result<(), Failure> {
     }
 
     rustix::process::chdir(&image.mount_point).during("go to the image")?;
-    mount::pivot_here().during("change the root")?;
+    let old = mount::pivot_here().during("change the root")?;
+    old.detach().during("leave the old root")?;
     mount::set_attributes(root, RDONLY, None).during("protect the image's root")
 }
 

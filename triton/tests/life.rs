@@ -145,8 +145,9 @@ async fn meters_tell_what_a_zone_uses_while_it_runs() {
         "{after:?}"
     );
     let cpu = after.cpu_user + after.cpu_system - before.cpu_user - before.cpu_system;
+    // And of what comes after it, making the next task ready, which is little, but more on a busy machine.
     assert!(
-        cpu <= outcome.exit.cpu + Duration::from_millis(50),
+        cpu <= outcome.exit.cpu * 3 / 2 + Duration::from_millis(50),
         "{after:?} {outcome:?}"
     );
     // The next one starts where this one ends.

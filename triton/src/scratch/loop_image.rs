@@ -6,12 +6,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::fs::SeekFrom as Seek;
+use rustix::fs::{AtFlags, Mode, SeekFrom as Seek};
 
 use crate::sys::loop_device;
 use crate::sys::mount::{self, NOATIME, NODEV, NOSUID};
@@ -81,7 +81,9 @@ impl LoopImages {
         if mounted.is_err() {
             let _ = loop_device::clear(&device);
         }
-        mounted
+        let mounted = mounted?;
+        warm_up(&mounted)?;
+        Ok(mounted)
     }
 
     /// The unmounted original of file systems of `bytes`.
@@ -170,6 +172,19 @@ impl LoopImages {
         let directory = self.directory.to_string_lossy();
         std::fs::read_to_string(path).is_ok_and(|backing| backing.starts_with(&*directory))
     }
+}
+
+/// Has the kernel read what it needs to make directories, which the zone that gets the file system would wait for.
+/// Below one directory, since those at the top are spread over the whole disk.
+fn warm_up(mounted: &OwnedFd) -> io::Result<()> {
+    super::make_upper(mounted, Path::new(""))?;
+    let probe = format!("{}/warm", super::UPPER);
+    rustix::fs::mkdirat(mounted, probe.as_str(), Mode::from_raw_mode(0o755))?;
+    Ok(rustix::fs::unlinkat(
+        mounted,
+        probe.as_str(),
+        AtFlags::REMOVEDIR,
+    )?)
 }
 
 fn make_ext4(file: &OwnedFd) -> io::Result<()> {

@@ -104,11 +104,23 @@ pub(crate) fn attach_at(
     )?)
 }
 
-/// Makes `new_root` (the current directory's mount) the root and forgets the old one.
-pub(crate) fn pivot_here() -> io::Result<()> {
-    // "." on top of ".": the old root ends up mounted over the new one and is then taken away, which needs
-    // no directory to put it in.
+/// Makes the mount of the current directory the root. The old one goes with what is returned.
+pub(crate) fn pivot_here() -> io::Result<OldRoot> {
+    // "." on top of ".": the old root ends up mounted over the new one, which needs no directory to put it in.
     rustix::process::pivot_root(".", ".")?;
-    rustix::mount::unmount(".", UnmountFlags::DETACH)?;
-    Ok(rustix::process::chdir("/")?)
+    Ok(OldRoot(()))
+}
+
+/// Lies over the directory we are in, out of the reach of absolute paths.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct OldRoot(());
+
+impl OldRoot {
+    /// Takes it away, and goes to `/`. Takes a millisecond or two, in which the kernel waits for all cores. To be
+    /// called in the directory of [`pivot_here`].
+    pub(crate) fn detach(self) -> io::Result<()> {
+        rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+        Ok(rustix::process::chdir("/")?)
+    }
 }
