@@ -224,8 +224,8 @@ pub trait DeleteLog: Send + Sync + fmt::Debug {
     /// Forgets entries whose copies are all gone. Repeating is harmless.
     async fn forget(&self, deleted: &[Deleted]) -> Result<(), MorayError>;
 
-    /// Which of `objects` an entry or the delete log refers to, in the same order. An object id appears in
-    /// one shard only, but any may be asked, so this asks all.
+    /// Which of `objects` an entry, a record or the delete log refers to, in the same order. Asks all shards. Not what
+    /// a link that was called off has left half entered under a name.
     async fn referenced(&self, objects: &[ObjectId]) -> Result<Vec<bool>, MorayError>;
 }
 

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -96,6 +97,7 @@ impl Host {
             processes: layout.config.processes,
             flavour: layout.flavour,
             rlimits: layout.isolation == Isolation::UserNamespace && layout.cgroups.is_none(),
+            moves: Arc::default(),
         };
         let pool = Pool::new(
             plant,
@@ -153,6 +155,13 @@ impl Host {
     #[must_use]
     pub fn reset_times(&self) -> &ResetTimes {
         &self.pool.reset_times
+    }
+
+    /// Whether zones are born in their cgroups. Where the kernel does not allow that they are moved there, which takes
+    /// milliseconds longer.
+    #[must_use]
+    pub fn zones_are_born(&self) -> bool {
+        !self.pool.plant.moves.load(Ordering::Relaxed)
     }
 
     /// What zones of the newest image in `range` come from.

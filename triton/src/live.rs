@@ -50,8 +50,29 @@ pub(crate) struct Parts {
 #[derive(Debug)]
 pub(crate) struct Making {
     pub(crate) provision: Provision,
-    /// User and network namespace (full flavour), then cgroup files.
+    /// User and network namespace (full flavour), then the cgroup's directory and files.
     pub(crate) descriptors: Vec<OwnedFd>,
+}
+
+/// Why there is no zone.
+#[derive(Debug)]
+pub(crate) enum Unmade {
+    /// The kernel refused to let it be born, or it died without a word.
+    Stillborn(io::Error),
+    Failed(io::Error),
+}
+
+impl Unmade {
+    pub(crate) fn into_io(self) -> io::Error {
+        let (Self::Stillborn(error) | Self::Failed(error)) = self;
+        error
+    }
+}
+
+impl From<io::Error> for Unmade {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl Live {
@@ -63,7 +84,7 @@ impl Live {
         scratch: Scratch,
         making: Making,
         background: &Background,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, Unmade> {
         let mut parts = Parts {
             mounts: None,
             root: None,
@@ -86,9 +107,9 @@ impl Live {
         flavour: Flavour,
         parts: &mut Parts,
         making: Making,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, Unmade> {
         let (ours, theirs) = wire::pair()?;
-        rustix::io::ioctl_fionbio(&ours, true)?;
+        rustix::io::ioctl_fionbio(&ours, true).map_err(io::Error::from)?;
         let mut descriptors = vec![theirs];
         if let Some(mount) = parts.scratch.mount() {
             descriptors.push(mount.try_clone_to_owned()?);
@@ -98,7 +119,16 @@ impl Live {
             provision: making.provision,
             descriptors,
         };
-        let (pid, pidfd) = nursery.provision(request).await?;
+        let born = nursery.provision(request).await;
+        let (pid, pidfd) = born.map_err(|error| match error.kind() {
+            // What `clone3` says of a cgroup. A zygote that is lost is another matter.
+            io::ErrorKind::InvalidInput
+            | io::ErrorKind::ArgumentListTooLong
+            | io::ErrorKind::Unsupported
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ResourceBusy => Unmade::Stillborn(error),
+            _ => Unmade::Failed(error),
+        })?;
         let mut live = Self {
             flavour,
             pid,
@@ -115,8 +145,14 @@ impl Live {
                 live.kill();
                 live.gone().await;
                 Err(match result {
-                    Ok(Err(error)) => error,
-                    _ => io::Error::new(io::ErrorKind::TimedOut, "the zone does not become ready"),
+                    Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                        Unmade::Stillborn(error)
+                    }
+                    Ok(Err(error)) => Unmade::Failed(error),
+                    _ => Unmade::Failed(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        "the zone does not become ready",
+                    )),
                 })
             }
         }

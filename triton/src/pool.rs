@@ -314,15 +314,16 @@ impl Pool {
                         live: Arc::new(fresh),
                         origin: make.origin,
                     };
-                    return self.hand_over(zone, deliver);
+                    self.hand_over(zone, deliver);
+                    return self.let_go(live.as_ref()).await;
                 }
                 Err(reason) => reason,
             };
+            if let Some(dead) = live.take_if(|live| !live.is_alive()) {
+                self.let_go(Some(&dead)).await;
+            }
             if self.shutdown.is_cancelled() {
                 return;
-            }
-            if let Some(dead) = live.take_if(|live| !live.is_alive()) {
-                self.plant.background.let_go(dead.take_parts()).await;
             }
             if let Some(deliver) = deliver.take() {
                 // Size or image were special, and probably the reason: tell who wanted it, and carry on without.
@@ -360,20 +361,23 @@ impl Pool {
         if let Some(live) = live {
             slot.reset(&self.plant, live).await?;
             self.lock().resets += 1;
-            if make.disk_bytes != self.disk_bytes {
-                // Which may need the room.
-                self.plant.background.let_go(live.take_parts()).await;
+            if [make.disk_bytes, live.scratch_bytes()] != [self.disk_bytes; 2] {
+                // This one, or whoever else wants a large disk, may need the room.
+                self.let_go(Some(live)).await;
             }
         }
         if self.shutdown.is_cancelled() {
             return Err(io::Error::other("shut down"));
         }
         let nursery = &make.origin.nursery;
-        let made = slot.provision(&self.plant, nursery, make.disk_bytes).await;
-        if let Some(live) = live {
-            self.plant.background.let_go(live.take_parts()).await;
+        slot.provision(&self.plant, nursery, make.disk_bytes).await
+    }
+
+    /// Begins to take apart what a dead zone held, if there is anything left of that.
+    async fn let_go(&self, dead: Option<&Arc<Live>>) {
+        if let Some(parts) = dead.and_then(|dead| dead.take_parts()) {
+            self.plant.background.let_go(parts).await;
         }
-        made
     }
 
     fn hand_over(&self, zone: Empty, deliver: Option<Deliver>) {

@@ -2,7 +2,7 @@
 //! own: generated base, host trees and their masks, `/dev`. Source: zones.md section 5.
 //!
 //! Unlike the prototype there, a zone does pivot: the overlay becomes the root and the image is detached,
-//! so that nothing of it has a path any more. It costs 60 us in the background.
+//! so that nothing of it has a path any more.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;

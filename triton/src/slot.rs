@@ -4,12 +4,13 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::background::Background;
 use crate::cgroup::{SlotCgroup, Way};
 use crate::core_files::{self, Pattern};
-use crate::live::{Live, Making};
+use crate::live::{Live, Making, Unmade};
 use crate::network::{self, Network};
 use crate::nursery::Nursery;
 use crate::scratch::Pool;
@@ -50,6 +51,8 @@ pub(crate) struct Plant {
     pub(crate) flavour: Flavour,
     /// Plain flavour without cgroups: only resource limits.
     pub(crate) rlimits: bool,
+    /// Zones cannot be [born](Way::Born) in their cgroups here: found out by trying.
+    pub(crate) moves: Arc<AtomicBool>,
 }
 
 impl Slot {
@@ -60,15 +63,25 @@ impl Slot {
         nursery: &Nursery,
         disk_bytes: u64,
     ) -> io::Result<Live> {
-        let made = self.attempt(plant, nursery, disk_bytes, Way::Born).await;
-        match made {
-            Err(error) if self.cgroup.is_some() => {
-                tracing::info!(slot = self.name, %error, "no zone, trying with fresh cgroups");
-                self.kill_cgroup().await;
-                self.attempt(plant, nursery, disk_bytes, Way::Moved).await
+        // The second time in fresh cgroups, which cures what was done to those of the slot.
+        for _ in 0..2 {
+            if plant.moves.load(Ordering::Relaxed) {
+                break;
             }
-            made => made,
+            let made = self.attempt(plant, nursery, disk_bytes, Way::Born).await;
+            let error = match made {
+                Err(Unmade::Stillborn(error)) if self.cgroup.is_some() => error,
+                made => return made.map_err(Unmade::into_io),
+            };
+            tracing::info!(slot = self.name, %error, "a zone died at birth");
+            self.kill_cgroup().await?;
         }
+        let made = self.attempt(plant, nursery, disk_bytes, Way::Moved).await;
+        // What is wrong is not the slot's: it would be the same the next time.
+        if made.is_ok() && !plant.moves.swap(true, Ordering::Relaxed) {
+            tracing::warn!("zones cannot be born in their cgroups here; moving them takes longer");
+        }
+        made.map_err(Unmade::into_io)
     }
 
     async fn attempt(
@@ -77,7 +90,7 @@ impl Slot {
         nursery: &Nursery,
         disk_bytes: u64,
         way: Way,
-    ) -> io::Result<Live> {
+    ) -> Result<Live, Unmade> {
         let mut descriptors = Vec::new();
         if let Some(kept) = &self.kept {
             descriptors.push(kept.user_namespace.try_clone()?);
@@ -92,7 +105,7 @@ impl Slot {
                 cgroup.set_processes(processes)?;
                 cgroup.entrance(way)
             });
-            let entrance = limited.await.map_err(io::Error::other)??;
+            let entrance = limited.await.map_err(io::Error::other).flatten()?;
             born_in_cgroup = entrance.directory.is_some();
             descriptors.extend(entrance.directory);
             descriptors.extend(entrance.files);
@@ -133,7 +146,9 @@ impl Slot {
             .is_err()
         {
             tracing::warn!(slot = self.name, "zone does not die, killing its cgroup");
-            self.kill_cgroup().await;
+            if let Err(error) = self.kill_cgroup().await {
+                tracing::error!(slot = self.name, %error, "cgroup not killed");
+            }
             if tokio::time::timeout(DEATH_DEADLINE, live.gone())
                 .await
                 .is_err()
@@ -145,12 +160,19 @@ impl Slot {
             // Not worth a timer, which takes longer than the kernel.
             let empty = tokio::task::spawn_blocking(move || {
                 await_empty(&cgroup)?;
-                Ok(cgroup.remains_are_much())
+                if cgroup.mounts_hold_much() {
+                    return Ok(true);
+                }
+                cgroup.give_back();
+                Ok(false)
             });
-            let are_much = empty.await.map_err(io::Error::other).flatten()?;
-            if are_much && let Some(cgroup) = self.cgroup.clone() {
-                // Files in memory are the next zone's to pay for until they are gone.
-                let _ = plant.background.let_go(live.take_parts()).await.await;
+            let hold_much = empty.await.map_err(io::Error::other).flatten()?;
+            if hold_much && let Some(cgroup) = self.cgroup.clone() {
+                // The next zone would pay for it.
+                let going = plant.background.let_go(live.take_parts()).await;
+                if tokio::time::timeout(DEATH_DEADLINE, going).await.is_err() {
+                    return Err(io::Error::other("mounts do not go"));
+                }
                 let given = tokio::task::spawn_blocking(move || cgroup.give_back());
                 given.await.map_err(io::Error::other)?;
             }
@@ -168,15 +190,12 @@ impl Slot {
         Ok(())
     }
 
-    async fn kill_cgroup(&self) {
+    async fn kill_cgroup(&self) -> io::Result<()> {
         let Some(cgroup) = self.cgroup.clone() else {
-            return;
+            return Ok(());
         };
-        match tokio::task::spawn_blocking(move || cgroup.kill()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(slot = self.name, %error, "cgroup not killed"),
-            Err(error) => tracing::error!(slot = self.name, %error, "killing the cgroup panicked"),
-        }
+        let killed = tokio::task::spawn_blocking(move || cgroup.kill()).await;
+        killed.map_err(io::Error::other).flatten()
     }
 }
 

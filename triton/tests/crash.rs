@@ -229,6 +229,35 @@ async fn row_35_a_zone_killed_by_its_cgroup_is_replaced() {
     site.end().await;
 }
 
+/// Kernels (6.18) let nobody be born in a fresh cgroup whose parent process is in one that was once killed.
+#[tokio::test]
+async fn a_host_whose_own_cgroup_was_once_killed_moves_its_zones() {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mut unified = mounts.lines().filter(|line| line.contains(" - cgroup2 "));
+    let Some(unified) = unified.next().and_then(|line| line.split(' ').nth(4)) else {
+        // Then there is nothing to be born in.
+        let site = Site::new(1).await;
+        assert!(site.host.describe().contains("cgroups: v1"));
+        return site.end().await;
+    };
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
+    let own = Path::new(unified).join(own.unwrap());
+    let killed = own.join(format!("killed-{}", std::process::id()));
+    std::fs::create_dir(&killed).unwrap();
+    std::fs::write(killed.join("cgroup.kill"), "1").unwrap();
+    let enter = |cgroup: &Path| std::fs::write(cgroup.join("cgroup.procs"), "0").unwrap();
+    enter(&killed);
+    let site = Site::new(2).await;
+    for _ in 0..4 {
+        says(&mut *site.zone().await, "echo moved", "moved").await;
+    }
+    site.all_ready().await;
+    site.end().await;
+    enter(&own);
+    std::fs::remove_dir(&killed).unwrap();
+}
+
 #[tokio::test]
 async fn hosts_side_by_side_do_not_meet_and_one_directory_has_one() {
     let (one, other) = tokio::join!(Site::new(1), Site::new(1));

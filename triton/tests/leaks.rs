@@ -31,6 +31,7 @@ async fn a_thousand_resets_leak_nothing() {
     }
     site.all_ready().await;
     let elapsed = started.elapsed();
+    assert!(site.host.zones_are_born());
     eprintln!(
         "{resets} resets in {elapsed:.1?}, {:.2?} each",
         elapsed / resets as u32

@@ -206,6 +206,14 @@ async fn a_zone_begins_with_memory_of_its_own() {
         let outcome = sh(&mut *next, "true").await;
         let few = outcome.exit.peak_memory_bytes < 20 * MIB;
         assert!(few || !is_of_zone, "{outcome:?}");
+        // Files in memory go with the mounts, and so does what the kernel knows of many files.
+        let line = "head -c 100m /dev/zero > /dev/shm/x && cd /dev/shm && for i in {1..9999}; do : > $i; done";
+        let outcome = sh(&mut *next, line).await;
+        assert_eq!(outcome.code(), Some(0), "{outcome:?}");
+        drop(next);
+        let next = site.zone().await;
+        let left = next.meter().read().memory_bytes;
+        assert!(left < 20 * MIB, "{left}");
     }
     site.all_ready().await;
     site.end().await;

@@ -27,8 +27,8 @@ pub(crate) struct SlotCgroup {
 /// How a zone gets into its v2 directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// By `CLONE_INTO_CGROUP`. Kernels (6.18) kill at birth where `cgroup.kill` was used in that directory, and not
-    /// as often in the one of the parent.
+    /// By `CLONE_INTO_CGROUP`. Kernels (6.18) kill at birth where `cgroup.kill` was not used as often on that directory
+    /// as on the one of the parent.
     Born,
     /// By itself. Under a lock of the whole machine: 12 ms in the median until every core has seen it.
     Moved,
@@ -182,9 +182,17 @@ impl SlotCgroup {
         get_number(&self.roots.pids, "pids.current")
     }
 
-    /// Whether the last zone has left more than the next one should be charged with.
-    pub(crate) fn remains_are_much(&self) -> bool {
-        self.memory_bytes().is_ok_and(|bytes| bytes > REMAINS_MAX)
+    /// Whether the last zone has left more than the next one should be charged with, that only goes with its mounts:
+    /// files in memory, and what the kernel knows of its files.
+    pub(crate) fn mounts_hold_much(&self) -> bool {
+        let memory = &self.roots.memory;
+        let files = get_keyed(memory, "memory.stat", "shmem ");
+        let kernel = match self.version {
+            // Absent without accounting of the kernel's memory.
+            Version::V1 => get_number(memory, "memory.kmem.usage_in_bytes"),
+            Version::V2 => get_keyed(memory, "memory.stat", "slab "),
+        };
+        files.unwrap_or(0).saturating_add(kernel.unwrap_or(0)) > REMAINS_MAX
     }
 
     /// Gives back what the last zone has left, if it is much. Blocks: some milliseconds for each 10 MiB.
@@ -192,7 +200,8 @@ impl SlotCgroup {
     /// Only while nobody is in it, since it would take the pages of whoever is. Best effort, and v1 only: what stays
     /// is charged to the next zone, and is the first to go under its pressure.
     pub(crate) fn give_back(&self) {
-        if self.version == Version::V1 && self.remains_are_much() {
+        let is_much = || self.memory_bytes().is_ok_and(|bytes| bytes > REMAINS_MAX);
+        if self.version == Version::V1 && is_much() {
             let _ = std::fs::write(self.roots.memory.join("memory.force_empty"), "0");
         }
     }
@@ -204,11 +213,12 @@ impl SlotCgroup {
             // Absent before 5.14; then the loop below does it one by one.
             let _ = std::fs::write(directory.join("cgroup.kill"), "1");
         }
-        self.remove()?;
+        let removed = self.remove();
+        // Also where something could not be removed: what was must be there again.
         for directory in self.roots.distinct() {
             make_directory(directory)?;
         }
-        Ok(())
+        removed
     }
 
     /// Kills what is left and removes the directories.
